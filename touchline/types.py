@@ -1,0 +1,149 @@
+"""The vocabulary: plain values that every room shares. Imports neither torch nor an engine.
+
+Axis letters, fixed everywhere: T time, B envs (matches), N controlled players, A actions, M reward streams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ROLES = ("GK", "CB", "LB", "RB", "DM", "CM", "LM", "RM", "AM", "CF")
+"""Player roles; the position in this tuple is the engine's number of the role."""
+
+MAX_PLAYERS = 11
+"""Players a side can have, and so the length of every per-player axis in the state arrays."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """One player of a line-up, in the view of his own team, which always attacks towards +x.
+
+    Attributes:
+        x: start position along the pitch, -1 (own goal line) to 1.
+        y: start position across the pitch, -0.42 (top of the picture) to 0.42.
+        role: one of `ROLES`.
+        lazy: the built-in AI never moves him of its own accord.
+        controllable: an agent may be given control of him.
+    """
+
+    x: float
+    y: float
+    role: str
+    lazy: bool = False
+    controllable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(f"no role {self.role!r}; there are {', '.join(ROLES)}")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A football drill or match: who stands where, who is how strong, and when the episode ends.
+
+    The fields carry the names and the meaning of the engine's own scenario configuration (gfootball 2.10.2).
+
+    Attributes:
+        name: the id, as in `touchline/<name>-v0`.
+        left_team, right_team: 1 to 11 players each, each in his own team's view.
+        alternate_left_team, alternate_right_team: line-ups of every second episode (the kick-off side of the
+            full matches alternates this way); None means the same line-ups in every episode.
+        ball_position: (x, y) start of the ball, in the left team's view, x in [-1, 1], y in [-0.42, 0.42].
+        left_team_difficulty, right_team_difficulty: strength of the built-in AI, 0 to 1.
+        game_duration: steps (0.1 s each) on the clock; an episode lasts at most `game_duration + 1` steps.
+        second_half: step at which the second half starts; the default is never.
+        deterministic: the engine seed is always `game_engine_random_seed`, whatever seed a reset is given.
+        control_all_players: agents must control either none or all of a side's controllable players.
+        use_magnet: the engine pulls the active player towards the ball.
+        description: one sentence for people.
+    """
+
+    name: str
+    left_team: tuple[Player, ...]
+    right_team: tuple[Player, ...]
+    alternate_left_team: tuple[Player, ...] | None = None
+    alternate_right_team: tuple[Player, ...] | None = None
+    ball_position: tuple[float, float] = (0.0, 0.0)
+    left_team_difficulty: float = 1.0
+    right_team_difficulty: float = 0.6
+    offsides: bool = True
+    end_episode_on_score: bool = False
+    end_episode_on_out_of_play: bool = False
+    end_episode_on_possession_change: bool = False
+    game_duration: int = 3000
+    second_half: int = 999999999
+    deterministic: bool = False
+    game_engine_random_seed: int = 42
+    control_all_players: bool = False
+    use_magnet: bool = True
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for side in ("left_team", "right_team", "alternate_left_team", "alternate_right_team"):
+            team = getattr(self, side)
+            if team is None:
+                continue
+            if not 1 <= len(team) <= MAX_PLAYERS:
+                raise ValueError(f"{self.name}.{side}: expected 1 to {MAX_PLAYERS} players, got {len(team)}")
+        if (self.alternate_left_team is None) != (self.alternate_right_team is None):
+            raise ValueError(f"{self.name}: give alternate line-ups for both sides or for neither")
+        for side in ("left_team_difficulty", "right_team_difficulty"):
+            if not 0.0 <= getattr(self, side) <= 1.0:
+                raise ValueError(f"{self.name}.{side}: expected 0 to 1, got {getattr(self, side)}")
+        if self.game_duration < 1:
+            raise ValueError(f"{self.name}.game_duration: expected at least 1 step, got {self.game_duration}")
+
+    def line_ups(self, episode: int) -> tuple[tuple[Player, ...], tuple[Player, ...]]:
+        """(left, right) line-ups of an episode, counted from 0 after a seeded reset."""
+        if episode % 2 and self.alternate_left_team is not None and self.alternate_right_team is not None:
+            return self.alternate_left_team, self.alternate_right_team
+        return self.left_team, self.right_team
+
+    def controllable(self, side: str) -> tuple[int, ...]:
+        """Indices of a side's ("left" or "right") controllable players."""
+        team = self.left_team if side == "left" else self.right_team
+        return tuple(i for i, player in enumerate(team) if player.controllable)
+
+    @property
+    def ends_by_clock_as_truncation(self) -> bool:
+        """The clock of a drill truncates; the clock of a full match is the end of the game and terminates."""
+        return (
+            self.end_episode_on_score
+            or self.end_episode_on_out_of_play
+            or self.end_episode_on_possession_change
+        )
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A named reward stream, with its own discount, value head and weight in the advantage.
+
+    Attributes:
+        name: "extrinsic", or the name of a bonus.
+        gamma: discount per environment step.
+        coef: weight of the stream's advantage in the policy's advantage.
+        episodic: False lets the stream's return run on through ends of episodes (RND's intrinsic stream).
+    """
+
+    name: str
+    gamma: float
+    coef: float = 1.0
+    episodic: bool = True
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What an agent needs to know of an environment: shapes and counts, no simulator.
+
+    Attributes:
+        observation_shape: shape of one observation of one player.
+        observation_dtype: NumPy name of its type, "float32" or "uint8".
+        num_actions: A, size of the discrete action set.
+        num_players: N controlled players; arrays carry an N axis only if N > 1.
+    """
+
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    num_actions: int
+    num_players: int = 1
+    extra: dict[str, str] = field(default_factory=dict)
