@@ -19,6 +19,8 @@ from touchline.types import MAX_PLAYERS, ROLES
 
 SMM_HEIGHT, SMM_WIDTH, SMM_PLANES = 72, 96, 4
 SIMPLE115_SIZE = 115
+BOUND = 100.0
+"""Bound of float observations; the largest value is the height of the ball, in metres."""
 
 P = MAX_PLAYERS
 _F = {name: field.start for name, field in FLOATS.items()}
@@ -104,7 +106,7 @@ class Simple115v2:
 
     shape = (SIMPLE115_SIZE,)
     dtype = np.float32
-    low, high = -np.inf, np.inf
+    low, high = -BOUND, BOUND
 
     def __init__(self, num_left: int, num_right: int) -> None:
         self._agents = num_left, num_right
@@ -325,7 +327,7 @@ class Egocentric:
 
     shape = (EGOCENTRIC_SIZE,)
     dtype = np.float32
-    low, high = -np.inf, np.inf
+    low, high = -BOUND, BOUND
 
     def __init__(self, num_left: int, num_right: int) -> None:
         self._agents = num_left, num_right
@@ -342,7 +344,7 @@ OBSERVATIONS = {"simple115v2": Simple115v2, "smm": SuperMiniMap, "egocentric": E
 
 
 def raw_observation(state: MatchState, index: int, agent: int, num_left: int) -> dict[str, object]:
-    """Upstream's raw dict of one agent in match `index`: the same keys, values and types.
+    """Upstream's raw dict of one agent in match `index`: the same keys and values (the score as an array [2]).
 
     Agents are counted left ones first; a right agent's dict is turned by 180 degrees.
     """
@@ -370,7 +372,7 @@ def raw_observation(state: MatchState, index: int, agent: int, num_left: int) ->
         "ball_rotation": get("ball_rotation").astype(np.float64),
         "ball_owned_team": 1 - owner if right and owner >= 0 else owner,
         "ball_owned_player": int(get("ball_owned_player")),
-        "score": [int(get(f"{own}_score")), int(get(f"{other}_score"))],
+        "score": np.array([get(f"{own}_score"), get(f"{other}_score")], np.int64),
         "game_mode": int(get("game_mode")),
         "steps_left": int(get("steps_left")),
         "designated": int(get(f"{own}_designated")),

@@ -58,6 +58,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         auto_reset: False leaves ended matches as they are until `reset(options={"reset_mask": ...})`.
         copy: return fresh arrays from every step.
         render_mode: None or "rgb_array" (a tuple of B pictures).
+        engine_rendering: start the engine with its own off-screen renderer, for `simulator.frame`.
     """
 
     metadata = {
@@ -86,7 +87,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         auto_reset: bool = True,
         copy: bool = False,
         render_mode: str | None = None,
-        simulator: Simulator | None = None,
+        engine_rendering: bool = False,
     ) -> None:
         if backend not in BACKENDS:
             raise ValueError(f"no backend {backend!r}; there is {', '.join(BACKENDS)}")
@@ -111,7 +112,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         controlled = controlled_scenario(self.scenario, left, right, control)
         self._terms, self._weights = make_terms(rewards, num_envs, left, right)
         self._statistics = EpisodeStatistics(num_envs)
-        self.simulator = simulator or _make_simulator(
+        self.simulator = _make_simulator(
             controlled,
             num_envs,
             workers=workers,
@@ -121,6 +122,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             reset_pool=reset_pool,
             pool_seed=pool_seed,
             auto_reset=auto_reset,
+            render=engine_rendering,
         )
         self._make_spaces(stack)
         self._frame = np.zeros((num_envs, self.num_players, *self._observe.shape), self._observe.dtype)

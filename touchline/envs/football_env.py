@@ -1,0 +1,225 @@
+"""`FootballEnv`: one match as a Gymnasium environment, the B = 1 view of the vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from touchline.envs.observations import BOUND, SMM_HEIGHT, SMM_WIDTH, Observation, raw_observation
+from touchline.envs.simulator import GAME_MODES, MatchState
+from touchline.envs.vector_env import FootballVectorEnv
+from touchline.types import MAX_PLAYERS, ROLES, Scenario
+
+_renderer_taken = False
+
+
+class FootballEnv(gym.Env):
+    """One football match or drill.
+
+    Options, observations and rewards are those of `FootballVectorEnv`; two observations exist only here: `raw`
+    (upstream's dict; a tuple of dicts for N > 1 players) and `pixels` ([72, 96, 3] uint8, rendered by the engine).
+    With N > 1 controlled players the observation and the action carry an N axis and the reward is an array [N], as
+    upstream's are.
+
+    `reset(seed=s)` plays the engine seed s: the first episode that upstream plays with `game_engine_random_seed=s`,
+    bit for bit. A reset without a seed takes the next seed of the environment's own generator; the kick-off side
+    alternates with the episode.
+
+    `info` has `score` (left, right), `ball_owned_team`, `game_mode`, `steps_left`, `reward_terms`, `engine_seed`, and
+    at an end `episode` (statistics, see `statistics.py`). To use Gymnasium's `RecordEpisodeStatistics` give it another
+    `stats_key`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        scenario: str | Scenario = "academy_empty_goal_close",
+        *,
+        backend: str = "gfootball",
+        observation: str | Callable[[int, int], Observation] = "simple115v2",
+        stack: int = 1,
+        rewards: Sequence[str] | Mapping[str, float] | str = ("scoring",),
+        left: int = 1,
+        right: int = 0,
+        control: str = "upstream",
+        action_set: str = "default",
+        reset_pool: int = 0,
+        pool_seed: int = 0,
+        render_mode: str | None = None,
+    ) -> None:
+        special = observation if observation in ("raw", "pixels") else None
+        if special and stack != 1:
+            raise ValueError(f"observation {special!r} cannot be stacked; got stack={stack}")
+        if special == "pixels":
+            _take_renderer()
+        self._special = special
+        self._env = FootballVectorEnv(
+            scenario,
+            1,
+            backend=backend,
+            observation=_NoObservation if special else observation,
+            stack=stack,
+            rewards=rewards,
+            left=left,
+            right=right,
+            control=control,
+            action_set=action_set,
+            num_threads=1,
+            reset_pool=reset_pool,
+            pool_seed=pool_seed,
+            auto_reset=False,
+            render_mode=render_mode,
+            engine_rendering=special == "pixels",
+        )
+        self.render_mode = render_mode
+        self.num_players = left + right
+        self.action_space = self._env.single_action_space
+        self.observation_space = self._make_observation_space()
+
+    def _make_observation_space(self) -> gym.Space:
+        if self._special is None:
+            return self._env.single_observation_space
+        if self._special == "pixels":
+            space: gym.Space = gym.spaces.Box(0, 255, (SMM_HEIGHT, SMM_WIDTH, 3), np.uint8)
+        else:
+            scenario = self._env.scenario
+            space = raw_space(len(scenario.left_team), len(scenario.right_team), scenario.game_duration)
+        return space if self.num_players == 1 else gym.spaces.Tuple([space] * self.num_players)
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is played."""
+        return self._env.scenario
+
+    @property
+    def match_state(self) -> MatchState:
+        """The match as it stands, B = 1."""
+        return self._env.simulator.state
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode; see the class for what `seed` means. There are no options."""
+        super().reset(seed=seed)
+        observation, info = self._env.reset(seed=seed)
+        return self._observation(observation), self._info(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Steps the match with an action (one player) or [N] actions."""
+        actions = np.asarray(action)
+        expected = () if self.num_players == 1 else (self.num_players,)
+        if actions.shape not in (expected, (self.num_players,)):
+            raise ValueError(f"expected an action of shape {expected}, got {actions.shape}")
+        observation, reward, terminated, truncated, info = self._env.step(actions.reshape(1, -1))
+        flat = {"reward_terms": {name: _scalar(values[0]) for name, values in info["reward_terms"].items()}}
+        if "episode" in info:
+            flat["episode"] = {name: values[0].item() for name, values in info["episode"].items()}
+        return (
+            self._observation(observation),
+            _scalar(reward[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            self._info(info) | flat,
+        )
+
+    def _observation(self, observation: np.ndarray) -> Any:
+        if self._special is None:
+            return observation[0].copy()
+        if self._special == "pixels":
+            shrunk = _shrink(self._env.simulator.frame(0))
+            return shrunk if self.num_players == 1 else (shrunk,) * self.num_players
+        state = self._env.simulator.state
+        each = tuple(raw_observation(state, 0, n, self._env.num_left) for n in range(self.num_players))
+        return each[0] if self.num_players == 1 else each
+
+    def _info(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "score": (int(info["score"][0, 0]), int(info["score"][0, 1])),
+            "ball_owned_team": int(info["ball_owned_team"][0]),
+            "game_mode": int(info["game_mode"][0]),
+            "steps_left": int(info["steps_left"][0]),
+            "engine_seed": int(self._env.simulator.seeds[0]),
+        }
+
+    def get_state(self) -> bytes:
+        """A snapshot from which `set_state` continues exactly."""
+        return self._env.get_state()[0]
+
+    def set_state(self, snapshot: bytes) -> Any:
+        """Continues from a snapshot of the same scenario and settings; returns the observation."""
+        return self._observation(self._env.set_state([snapshot]))
+
+    def render(self) -> np.ndarray | None:
+        """The match as a 2-D picture [H, W, 3] uint8, with `render_mode="rgb_array"`."""
+        frames = self._env.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Frees the match."""
+        self._env.close()
+
+
+class _NoObservation:
+    """Stands where the observation is not an array."""
+
+    shape = (1,)
+    dtype = np.float32
+    low, high = 0.0, 0.0
+
+    def __init__(self, num_left: int, num_right: int) -> None:
+        pass
+
+    def write(self, state: MatchState, rows: np.ndarray, out: np.ndarray) -> None:
+        """Writes nothing."""
+
+
+def _take_renderer() -> None:
+    global _renderer_taken
+    if _renderer_taken:
+        raise RuntimeError(
+            "the engine can render one environment a process, and this process has had one; use "
+            'gymnasium.make_vec(..., vectorization_mode="async") for several, each in a process of its own'
+        )
+    _renderer_taken = True
+
+
+def _scalar(value: np.ndarray) -> Any:
+    return value.copy() if np.ndim(value) else float(value)
+
+
+def _shrink(frame: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(frame).resize((SMM_WIDTH, SMM_HEIGHT), Image.Resampling.BOX))
+
+
+def raw_space(num_left_players: int, num_right_players: int, game_duration: int) -> gym.spaces.Dict:
+    """The space of upstream's raw dict. Its own team comes first, so both sizes must be equal for a right agent."""
+    box, discrete = gym.spaces.Box, gym.spaces.Discrete
+    fields: dict[str, gym.Space] = {
+        "ball": box(-BOUND, BOUND, (3,), np.float64),
+        "ball_direction": box(-BOUND, BOUND, (3,), np.float64),
+        "ball_rotation": box(-BOUND, BOUND, (3,), np.float64),
+        "ball_owned_team": discrete(3, start=-1),
+        "ball_owned_player": discrete(MAX_PLAYERS + 1, start=-1),
+        "score": box(0, 1000, (2,), np.int64),
+        "game_mode": discrete(len(GAME_MODES)),
+        "steps_left": discrete(game_duration + 2),
+        "designated": discrete(MAX_PLAYERS + 1, start=-1),
+        "active": discrete(MAX_PLAYERS + 1, start=-1),
+        "sticky_actions": box(0, 1, (10,), np.uint8),
+    }
+    for side, count in (("left", num_left_players), ("right", num_right_players)):
+        fields |= {
+            f"{side}_team": box(-BOUND, BOUND, (count, 2), np.float64),
+            f"{side}_team_direction": box(-BOUND, BOUND, (count, 2), np.float64),
+            f"{side}_team_tired_factor": box(0.0, 1.0, (count,), np.float64),
+            f"{side}_team_active": gym.spaces.MultiBinary(count),
+            f"{side}_team_yellow_card": gym.spaces.MultiBinary(count),
+            f"{side}_team_roles": box(0, len(ROLES) - 1, (count,), np.int64),
+        }
+    return gym.spaces.Dict(fields)
