@@ -50,7 +50,8 @@ uint64_t next_random(uint64_t* state) {
   return z ^ (z >> 31);
 }
 
-int64_t next_seed(uint64_t* state) { return int64_t(next_random(state) % 2000000001ull); }
+// Seeds of episodes that nobody chose stay below 10^9; from there on they belong to evaluations (evaluate.py).
+int64_t next_seed(uint64_t* state) { return int64_t(next_random(state) % 1000000000ull); }
 
 // FNV-1a, the snapshot's check sum.
 uint64_t checksum(const uint8_t* data, size_t size) {

@@ -1,0 +1,526 @@
+"""How good is a policy? Seeded episodes on seeds that training never uses, with intervals, beside yardsticks.
+
+Rules of an evaluation:
+
+- Seeds: evaluation s plays the engine seeds 1,000,000,000 + 1,000,000·s + 0, 1, 2, ...; training keeps below
+  1,000,000,000. Every policy plays the same seeds.
+- Episode i is played by match i mod B, and every episode begins with a reset of that match to the episode's
+  own seed. All episodes are played to their end, so short ones are not over-represented, and the result does
+  not depend on B. (A network's output can differ in the last bit between batch sizes; scripts are exact.)
+- Success: the left side scored more goals than the right side.
+- Shares carry Wilson intervals, means Student-t intervals, both at 95 %.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.table import Table
+
+from touchline.benchmarks.policies import Policy, checked_actions, load_policy
+from touchline.envs.actions import num_actions
+from touchline.replay import ReplayWriter
+
+FIRST_EVALUATION_SEED = 1_000_000_000
+"""Engine seeds from here on belong to evaluations; training draws below."""
+
+SEEDS_PER_EVALUATION = 1_000_000
+YARDSTICKS = ("random", "builtin_ai")
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval; without enough episodes for one, `low` and `high` are nan."""
+
+    value: float
+    low: float
+    high: float
+
+
+def evaluation_seeds(seed: int, episodes: int) -> np.ndarray:
+    """[episodes] int64: the engine seeds of evaluation number `seed` (0 to 999)."""
+    if not 0 <= seed < 1000:
+        raise ValueError(f"expected an evaluation seed from 0 to 999, got {seed}")
+    if not 1 <= episodes <= SEEDS_PER_EVALUATION:
+        raise ValueError(f"expected 1 to {SEEDS_PER_EVALUATION} episodes, got {episodes}")
+    return FIRST_EVALUATION_SEED + SEEDS_PER_EVALUATION * seed + np.arange(episodes, dtype=np.int64)
+
+
+# ---- intervals ---------------------------------------------------------------------------------------------
+
+
+def wilson_interval(successes: int, trials: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953)."""
+    if trials == 0:
+        return math.nan, math.nan
+    share = successes / trials
+    scale = 1 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    # The formula gives exactly 0 and 1 at the ends, up to rounding.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return low, high
+
+
+def student_t_quantile(p: float, degrees: int) -> float:
+    """The p-quantile (0.5 <= p < 1) of Student's t distribution, by bisecting its distribution function."""
+    if not 0.5 <= p < 1.0 or degrees < 1:
+        raise ValueError(f"expected 0.5 <= p < 1 and degrees >= 1, got {p} and {degrees}")
+    low, high = 0.0, 1.0
+    while student_t_cdf(high, degrees) < p:
+        low, high = high, high * 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        if student_t_cdf(middle, degrees) < p:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def student_t_cdf(t: float, degrees: int) -> float:
+    """P(T <= t), t >= 0, in closed form (Abramowitz and Stegun 1964, eqs. 26.7.3 and 26.7.4)."""
+    theta = math.atan2(t, math.sqrt(degrees))
+    cos2 = math.cos(theta) ** 2
+    if degrees % 2:
+        total, term = 0.0, math.cos(theta)
+        for k in range(1, degrees - 1, 2):
+            total += term
+            term *= cos2 * (k + 1) / (k + 2)
+        inside = 2 / math.pi * (theta + math.sin(theta) * total)
+    else:
+        total, term = 0.0, 1.0
+        for k in range(0, degrees - 1, 2):
+            total += term
+            term *= cos2 * (k + 1) / (k + 2)
+        inside = math.sin(theta) * total
+    return 0.5 + inside / 2
+
+
+def share(flags: Sequence[bool]) -> Estimate:
+    """The share of true flags with its Wilson interval."""
+    if not len(flags):
+        return Estimate(math.nan, math.nan, math.nan)
+    hits = int(np.count_nonzero(flags))
+    return Estimate(hits / len(flags), *wilson_interval(hits, len(flags)))
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """The mean with its Student-t interval."""
+    array = np.asarray(values, np.float64)
+    if not len(array):
+        return Estimate(math.nan, math.nan, math.nan)
+    middle = float(array.mean())
+    if len(array) < 2:
+        return Estimate(middle, math.nan, math.nan)
+    error = float(array.std(ddof=1)) / math.sqrt(len(array))
+    half = student_t_quantile(0.975, len(array) - 1) * error
+    return Estimate(middle, middle - half, middle + half)
+
+
+# ---- results -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """What a policy did in an evaluation, episode by episode, and under which conditions.
+
+    Attributes:
+        rows: one dict an episode, in the order of the seeds: episode, seed, success, goal_difference, return,
+            length, terminated, truncated, and the numbers of the environment's episode statistics.
+        env_steps: steps of all counted episodes together.
+        replays: files written on request.
+    """
+
+    policy: str
+    opponent: str
+    scenario: str
+    backend: str
+    observation: str
+    action_set: str
+    control: str
+    left: int
+    right: int
+    rewards: Mapping[str, float]
+    seed: int
+    env_steps: int
+    commit: str | None
+    rows: tuple[dict[str, Any], ...]
+    replays: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, Estimate]:
+        """The summary with 95 % intervals."""
+        difference = np.array([row["goal_difference"] for row in self.rows])
+        return {
+            "score/success_rate": share([row["success"] for row in self.rows]),
+            "score/goal_difference_per_game": mean(difference),
+            "score/win_rate": share(difference > 0),
+            "score/draw_rate": share(difference == 0),
+            "score/loss_rate": share(difference < 0),
+            "score/return_per_game": mean([row["return"] for row in self.rows]),
+            "time/length_steps": mean([row["length"] for row in self.rows]),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `eval.json`; an interval that does not exist is null."""
+        plain = asdict(self) | {"rewards": dict(self.rewards), "rows": list(self.rows)}
+        plain["replays"] = list(self.replays)
+        plain["episodes"] = len(self.rows)
+        plain["metrics"] = {
+            name: {key: None if math.isnan(x) else x for key, x in estimate._asdict().items()}
+            for name, estimate in self.metrics.items()
+        }
+        return plain
+
+
+def evaluate(
+    policy: str | Path | Policy,
+    scenario: str,
+    *,
+    episodes: int = 200,
+    seed: int = 0,
+    num_envs: int = 16,
+    observation: str | None = None,
+    stack: int | None = None,
+    rewards: Sequence[str] | Mapping[str, float] = ("scoring",),
+    left: int = 1,
+    right: int = 0,
+    opponent: str | Path | Policy | None = None,
+    control: str = "upstream",
+    action_set: str | None = None,
+    backend: str = "gfootball",
+    num_threads: int | None = None,
+    replays: int = 0,
+    replay_dir: str | Path | None = None,
+    make_vec: Callable[..., Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvalResult:
+    """Plays `episodes` seeded episodes with a policy on the left side; the module's text has the rules.
+
+    Args:
+        policy: a name or path (see `policies.load_policy`), or a policy.
+        seed: number of the evaluation, 0 to 999; other numbers play other, disjoint seeds.
+        num_envs: B matches at once; it changes the speed, not the result.
+        observation, stack, action_set: None takes what the policy says it was made for, or else
+            "simple115v2", 1 and "default".
+        right, opponent: agents of the right side and who drives them; none is the built-in AI.
+        replays: traces of the first episodes are written to `replay_dir`.
+        make_vec: makes the environment; None is `touchline.make_vec`.
+        progress: called with (episodes finished, all episodes).
+    """
+    seeds = evaluation_seeds(seed, episodes)
+    if num_envs < 1:
+        raise ValueError(f"expected num_envs of at least 1, got {num_envs}")
+    if left < 1:
+        raise ValueError(f"expected at least 1 agent on the left, got left={left}")
+    if (right > 0) != (opponent is not None):
+        raise ValueError(
+            f"expected an opponent exactly where it drives players, got {opponent!r} and right={right}"
+        )
+    if replays and replay_dir is None:
+        raise ValueError("expected replay_dir, the folder for the replays")
+    # The sides' scripts draw from different streams although their episodes share a seed.
+    home = _policy(policy, left, 0)
+    sides = [(home, "left", slice(0, left))]
+    away = None if opponent is None else _policy(opponent, right, 1)
+    if away is not None:
+        sides.append((away, "right", slice(left, left + right)))
+    players = [player for player, _, _ in sides]
+    observation = observation or _agreed("observation", players, "simple115v2")
+    stack = stack or _agreed("stack", players, 1)
+    action_set = action_set or _agreed("action_set", players, "default")
+    for player in players:
+        if player.action_set == "v2" and action_set != "v2":
+            raise ValueError(f"{player.name} needs the action set 'v2', got {action_set!r}")
+    if make_vec is None:
+        from touchline import make_vec
+    num_envs = min(num_envs, episodes)
+    envs = make_vec(
+        scenario,
+        num_envs=num_envs,
+        backend=backend,
+        observation=observation,
+        stack=stack,
+        rewards=rewards,
+        left=left,
+        right=right,
+        control=control,
+        action_set=action_set,
+        num_threads=num_threads,
+        auto_reset=False,
+    )
+    try:
+        rows, traces = _play(
+            envs,
+            sides,
+            seeds,
+            num_actions=num_actions(action_set),
+            replays=replays,
+            about={"scenario": scenario, "backend": backend},
+            progress=progress,
+        )
+    finally:
+        envs.close()
+    paths = []
+    for trace in traces:
+        name = f"{scenario}-{home.name}-{trace.episode:04d}.npz".replace(os.sep, "_")
+        paths.append(str(trace.save(Path(replay_dir or ".") / name)))
+    return EvalResult(
+        policy=home.name,
+        opponent="built-in AI" if away is None else away.name,
+        scenario=scenario,
+        backend=backend,
+        observation=observation,
+        action_set=action_set,
+        control=control,
+        left=left,
+        right=right,
+        rewards=dict(rewards) if isinstance(rewards, Mapping) else dict.fromkeys(rewards, 1.0),
+        seed=seed,
+        env_steps=sum(row["length"] for row in rows),
+        commit=_commit(),
+        rows=tuple(rows),
+        replays=tuple(paths),
+    )
+
+
+def _policy(policy: str | Path | Policy, num_players: int, seed: int) -> Policy:
+    if isinstance(policy, str | Path):
+        return load_policy(policy, num_players=num_players, seed=seed)
+    return policy
+
+
+def _agreed(name: str, players: Sequence[Policy], default: Any) -> Any:
+    """What all players that care about `name` want."""
+    wanted = {player.name: getattr(player, name, None) for player in players}
+    values = {value for value in wanted.values() if value is not None}
+    if len(values) > 1:
+        raise ValueError(f"the two sides need different values of {name}: {wanted}")
+    return values.pop() if values else default
+
+
+def _play(
+    envs: Any,
+    sides: Sequence[tuple[Policy, str, slice]],
+    seeds: np.ndarray,
+    *,
+    num_actions: int,
+    replays: int,
+    about: Mapping[str, str],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """All episodes, match i playing i, i+B, ...; rows in the order of the seeds, and the first traces."""
+    size, total = envs.num_envs, len(seeds)
+    num_players = sum(part.stop - part.start for _, _, part in sides)
+    names = (sides[0][0].name, sides[1][0].name if len(sides) > 1 else "built-in AI")
+    episode = np.arange(size)  # the one that each match plays; from `total` on it idles
+    rows: dict[int, dict[str, Any]] = {}
+    writers: dict[int, ReplayWriter] = {}
+    traces: dict[int, Any] = {}
+
+    def begin(mask: np.ndarray) -> np.ndarray:
+        """Resets the matches of `mask`, each to its episode's seed; idle ones to seeds nobody counts."""
+        starts = np.where(mask & (episode < total), seeds[np.minimum(episode, total - 1)], -1)
+        observations, _ = envs.reset(seed=starts, options={"reset_mask": mask})
+        for player, _, _ in sides:
+            player.begin(mask & (episode < total), starts)
+        for i in np.flatnonzero(mask & (episode < min(replays, total))):
+            writers[i] = ReplayWriter(
+                **about,
+                seed=int(envs.simulator.seeds[i]),
+                state=envs.simulator.state,
+                index=i,
+                policies=names,
+                episode=int(episode[i]),
+            )
+        return observations
+
+    observations = begin(np.ones(size, bool))
+    while len(rows) < total:
+        actions = np.empty((size, num_players), np.int32)
+        for player, side, part in sides:
+            seen = observations if num_players == 1 else observations[:, part]
+            if num_players > 1 and part.stop - part.start == 1:
+                seen = seen[:, 0]
+            actions[:, part] = checked_actions(
+                player.act(seen, envs.simulator.state, side),
+                policy=player.name,
+                shape=(size, part.stop - part.start),
+                num_actions=num_actions,
+            )
+        played = envs.simulator.seeds.copy()
+        observations, rewards, terminated, truncated, info = envs.step(
+            actions[:, 0] if num_players == 1 else actions
+        )
+        for i, writer in writers.items():
+            writer.add(actions[i], rewards[i], envs.simulator.final_state, index=i)
+        ended = np.array(terminated | truncated)
+        for i in np.flatnonzero(ended & (episode < total)):
+            statistics = {name: values[i].item() for name, values in info["episode"].items()}
+            rows[int(episode[i])] = _row(
+                int(episode[i]), int(played[i]), statistics, bool(terminated[i]), bool(truncated[i])
+            )
+            if i in writers:
+                traces[int(episode[i])] = writers.pop(i).finish(
+                    terminated=bool(terminated[i]), truncated=bool(truncated[i])
+                )
+            if progress is not None:
+                progress(len(rows), total)
+        if ended.any() and len(rows) < total:
+            episode = np.where(ended & (episode < total), episode + size, episode)
+            observations = begin(ended)
+    return [rows[i] for i in range(total)], [traces[i] for i in sorted(traces)]
+
+
+def _row(
+    episode: int, seed: int, statistics: Mapping[str, Any], terminated: bool, truncated: bool
+) -> dict[str, Any]:
+    difference = statistics["goals_left"] - statistics["goals_right"]
+    rest = {name: value for name, value in statistics.items() if name not in ("r", "l")}
+    return {
+        "episode": episode,
+        "seed": seed,
+        "success": difference > 0,
+        "goal_difference": difference,
+        "return": statistics["r"],
+        "length": statistics["l"],
+        "terminated": terminated,
+        "truncated": truncated,
+        **rest,
+    }
+
+
+def _commit() -> str | None:
+    """The commit this code was checked out from, with a + if files were changed; None outside a checkout."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed, perhaps inside a checkout of something else
+        return None
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+# ---- tables ------------------------------------------------------------------------------------------------
+
+
+def yardsticks(
+    result: EvalResult,
+    *,
+    names: Sequence[str] = YARDSTICKS,
+    opponent: str | Path | Policy | None = None,
+    num_envs: int = 16,
+    num_threads: int | None = None,
+    make_vec: Callable[..., Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[EvalResult]:
+    """The scripted `names` on the seeds and under the conditions of a result; the one it is of is left out.
+
+    `opponent` must be given again where the result had one.
+    """
+    return [
+        evaluate(
+            name,
+            result.scenario,
+            episodes=len(result.rows),
+            seed=result.seed,
+            num_envs=num_envs,
+            rewards=result.rewards,
+            left=result.left,
+            right=result.right,
+            opponent=opponent,
+            control=result.control,
+            backend=result.backend,
+            num_threads=num_threads,
+            make_vec=make_vec,
+            progress=progress,
+        )
+        for name in names
+        if name != result.policy
+    ]
+
+
+def _cells(result: EvalResult) -> list[str]:
+    def percent(estimate: Estimate) -> str:
+        return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+    def number(estimate: Estimate, digits: int, sign: str = "") -> str:
+        low, high = (f"{x:{sign}.{digits}f}" for x in (estimate.low, estimate.high))
+        return f"{estimate.value:{sign}.{digits}f} [{low}, {high}]"
+
+    metrics = result.metrics
+    record = "/".join(
+        str(round(metrics[f"score/{name}_rate"].value * len(result.rows))) for name in ("win", "draw", "loss")
+    )
+    return [
+        result.policy,
+        percent(metrics["score/success_rate"]),
+        number(metrics["score/goal_difference_per_game"], 2, "+"),
+        record,
+        number(metrics["score/return_per_game"], 2, "+"),
+        number(metrics["time/length_steps"], 1),
+    ]
+
+
+_COLUMNS = ("policy", "success, %", "goal difference", "win/draw/loss", "return", "length, steps")
+
+
+def _title(results: Sequence[EvalResult]) -> str:
+    first = results[0]
+    low, high = first.rows[0]["seed"], first.rows[-1]["seed"]
+    for other in results[1:]:
+        if (other.scenario, other.backend, other.right) != (first.scenario, first.backend, first.right):
+            raise ValueError("one table holds one scenario, one backend and one kind of opponent")
+        if [row["seed"] for row in other.rows] != [row["seed"] for row in first.rows]:
+            raise ValueError(f"{first.policy} and {other.policy} played different seeds; evaluate both again")
+    return (
+        f"{first.scenario} ({first.backend}), {len(first.rows)} episodes, engine seeds {low} to {high}, "
+        f"against {first.opponent}"
+    )
+
+
+_NOTE = "Mean [95 % interval]: Wilson for shares, Student-t for means."
+
+
+def table(results: Sequence[EvalResult]) -> Table:
+    """Policies side by side, for a terminal."""
+    out = Table(*_COLUMNS, title=_title(results), caption=_NOTE)
+    for column in out.columns[1:]:
+        column.justify = "right"
+    for result in results:
+        out.add_row(*_cells(result))
+    return out
+
+
+def markdown(results: Sequence[EvalResult]) -> str:
+    """Policies side by side, as a Markdown table."""
+    rows = [_COLUMNS, ("---", *["---:"] * (len(_COLUMNS) - 1)), *(_cells(result) for result in results)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([f"{_title(results)}", "", *lines, "", _NOTE, ""])
+
+
+def write_json(results: Sequence[EvalResult], path: str | Path) -> Path:
+    """Writes results, each with all its episodes, as `eval.json`, in one go."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    content = {"format": "touchline-eval", "version": 1, "results": [result.to_json() for result in results]}
+    try:
+        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

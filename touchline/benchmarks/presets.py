@@ -1,0 +1,107 @@
+"""Presets: named choices of environment options and an agent's hyper-parameters, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What `TrainConfig` takes from here where it is given nothing else.
+
+    Attributes:
+        agent: name of the agent.
+        agent_config: fields of the agent's `Config` that differ from its defaults.
+        observation, rewards, num_envs, stack, reset_pool: options of `make_vec`; None leaves them to it.
+        note: where the numbers are from, and what differs from there.
+    """
+
+    agent: str
+    agent_config: dict[str, Any] = field(default_factory=dict)
+    observation: str = "simple115v2"
+    rewards: tuple[str, ...] = ("scoring",)
+    num_envs: int = 32
+    stack: int | None = None
+    reset_pool: int | None = None
+    note: str = ""
+
+
+_PAPER = {
+    "unroll_length": 512,
+    "num_epochs": 2,
+    "gae_lambda": 0.95,
+    "value_coef": 0.5,
+    "shared_encoder": True,
+    "recompute_advantages": False,
+    "cnn_depths": (16, 32, 32, 32),
+}
+_PAPER_NOTE = (
+    "PPO of Kurach et al. 2020 (https://arxiv.org/abs/1907.11180): OpenAI Baselines, 16 envs x 512, 50M steps; "
+    "differs: value loss not clipped, truncation bootstraps, policy head initialised 100x smaller."
+)
+
+PRESETS = {
+    "ppo_cpu": Preset(
+        agent="ppo",
+        agent_config={
+            "unroll_length": 128,
+            "num_epochs": 10,
+            "minibatch_size": 1024,
+            "learning_rate": 3e-4,
+            "anneal_learning_rate": True,
+            "gamma": 0.995,
+            "gae_lambda": 0.95,
+            "clip_coef": 0.2,
+            "entropy_coef": 0.005,
+            "policy_hidden": (256, 256),
+            "value_hidden": (256, 256),
+        },
+        observation="egocentric",
+        rewards=("scoring", "checkpoints"),
+        num_envs=32,
+        reset_pool=256,
+        note="Ours, for two CPU cores.",
+    ),
+    "ppo_paper_scoring": Preset(
+        agent="ppo",
+        agent_config={
+            **_PAPER,
+            "minibatch_size": 16 * 512 // 4,
+            "learning_rate": 1.1879e-4,
+            "clip_coef": 0.115,
+            "gamma": 0.997,
+            "entropy_coef": 0.00155,
+            "max_grad_norm": 0.76,
+        },
+        observation="smm",
+        rewards=("scoring",),
+        num_envs=16,
+        stack=4,
+        note=_PAPER_NOTE,
+    ),
+    "ppo_paper_checkpoints": Preset(
+        agent="ppo",
+        agent_config={
+            **_PAPER,
+            "minibatch_size": 16 * 512 // 8,
+            "learning_rate": 3.43e-4,
+            "clip_coef": 0.08,
+            "gamma": 0.993,
+            "entropy_coef": 0.003,
+            "max_grad_norm": 0.64,
+        },
+        observation="smm",
+        rewards=("scoring", "checkpoints"),
+        num_envs=16,
+        stack=4,
+        note=_PAPER_NOTE,
+    ),
+}
+
+
+def load(name: str) -> Preset:
+    """A preset by name; a wrong name says what exists."""
+    if name not in PRESETS:
+        raise ValueError(f"no {name!r} in presets; there are {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]

@@ -1,0 +1,115 @@
+"""Checkpoints: written atomically, read with `weights_only=True`, and the signals that ask for one.
+
+A checkpoint is a dict of tensors, numbers, strings, lists and dicts; nothing in it is executed when it is
+read.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FORMAT_VERSION = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; the message says why and what is left."""
+
+
+def save(path: Path | str, contents: Mapping[str, Any]) -> None:
+    """Writes a checkpoint beside `path`, reads it back, and only then puts it in the place of the old one.
+
+    Raises:
+        CheckpointError: nothing was written; an older checkpoint at `path` is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"format_version": FORMAT_VERSION, **contents}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        load(temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, pickle.PicklingError) as error:
+        kept = f"the checkpoint of before is kept: {path}" if path.exists() else "there is none of before"
+        raise CheckpointError(f"could not write {path} ({error}); {kept}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged, or of another format.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} is damaged or not a checkpoint of touchline: {reason}") from error
+    version = contents.get("format_version") if isinstance(contents, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: expected format_version {FORMAT_VERSION}, got {version}")
+    return contents
+
+
+def bytes_to_tensor(data: bytes) -> Tensor:
+    """Bytes as a uint8 tensor, the form in which a checkpoint can hold them."""
+    return torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+
+
+def tensor_to_bytes(data: Tensor) -> bytes:
+    """The bytes in a uint8 tensor."""
+    return data.numpy().tobytes()
+
+
+@contextmanager
+def stop_on_signals(
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> Iterator[threading.Event]:
+    """The first signal sets the event, to be heeded between updates; the second interrupts at once.
+
+    Only the main thread can do this; elsewhere the event is never set.
+    """
+    asked = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name survive a power cut too, where the system can (POSIX)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,487 @@
+"""The command line: `touchline COMMAND ...`. Each command is a dataclass of its flags; `--help` is the manual."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+Positional = tyro.conf.Positional
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Says what is missing on this machine and how to mend it."""
+
+    def run(self) -> int:
+        from touchline.doctor import diagnose
+
+        findings = diagnose()
+        for finding in findings:
+            mark = "[green]ok[/]  " if finding.ok else "[red]no[/]  " if finding.required else "[dim]--[/]  "
+            _print(f"{mark} {finding.name}: {finding.found}")
+            if not finding.ok and finding.fix:
+                _print(f"      fix: [bold]{finding.fix}[/]")
+        return int(any(finding.required and not finding.ok for finding in findings))
+
+
+@dataclass(frozen=True)
+class EngineBuild:
+    """Builds the football engine for this machine, unless that has been done (about 4 minutes on 2 cores)."""
+
+    force: bool = False
+    """Build again even if the library is there."""
+
+    def run(self) -> int:
+        from touchline.envs.engine import build
+
+        with _progress("engine") as progress:
+            files = build.build(force=self.force, progress=progress)
+        _print(f"engine: {files.library}")
+        return 0
+
+
+@dataclass(frozen=True)
+class EngineVerify:
+    """Compares our engine with upstream's own package, built here with its stock flags, step by step."""
+
+    level: Literal["short", "full"] = "short"
+    """short: all scenarios, 300 steps each; full: more seeds, whole matches, states handed to and fro."""
+    scenario: tuple[str, ...] = ()
+    """Only these scenarios."""
+
+    def run(self) -> int:
+        from touchline.envs.engine import verify
+
+        with _progress("verify") as progress:
+            report = verify.verify(level=self.level, scenarios=self.scenario or None, progress=progress)
+        for row in report.rows:
+            _print(f"{'[green]equal[/]' if row.ok else '[red]DIFFERS[/]'}  {row}", highlight=False)
+        _print(f"{report.summary}", highlight=False)
+        return int(not report.ok)
+
+
+@dataclass(frozen=True)
+class EngineWheel:
+    """Makes a wheel of the built engine that needs no compiler and no system package."""
+
+    out: Path = Path("dist")
+    """Folder to write it to."""
+
+    def run(self) -> int:
+        from touchline.envs.engine.wheel import build_wheel
+
+        with _progress("wheel") as progress:
+            path = build_wheel(self.out, progress=progress)
+        _print(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+        return 0
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """Lists the scenarios, and draws those that are named."""
+
+    names: Positional[tuple[str, ...]] = ()
+    """Names, files or modules of scenarios to draw; none lists them all, `all` draws them all."""
+
+    def run(self) -> int:
+        from touchline import scenarios
+
+        wanted = scenarios.names() if self.names in ((), ("all",)) else self.names
+        for name in wanted:
+            scenario = scenarios.load(name)
+            _print(f"[bold]{scenario.name}[/]  {scenarios.describe(scenario)}", highlight=False)
+            _print(f"  {scenario.description}", highlight=False)
+            if self.names:
+                print(scenarios.draw(scenario))
+        return 0
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains an agent. Any field of the agent's own config is a flag too, e.g. `--learning-rate 1e-4`."""
+
+    scenario: str = "academy_empty_goal_close"
+    """Name, file or module of a scenario; see `touchline scenarios`."""
+    preset: str = "ppo_cpu"
+    """Where everything that is not given comes from; see benchmarks/presets.py."""
+    agent: str | None = None
+    """Name of an agent."""
+    backend: str = "gfootball"
+    observation: str | None = None
+    """simple115v2, smm or egocentric."""
+    stack: int | None = None
+    """Frames stacked."""
+    rewards: tuple[str, ...] | None = None
+    """Reward terms: scoring, checkpoints."""
+    left: int = 1
+    """Controlled players of the left side."""
+    right: int = 0
+    """Controlled players of the right side."""
+    control: Literal["upstream", "fixed"] = "upstream"
+    action_set: Literal["default", "v2"] = "default"
+    num_envs: int | None = None
+    num_threads: int | None = None
+    workers: Literal["thread", "process"] = "thread"
+    """process isolates: a crash inside the engine then costs only its episodes."""
+    reset_pool: int | None = None
+    """Snapshots that episodes start from in place of true resets."""
+    total_steps: int = 1_000_000
+    """Environment steps, counted per env."""
+    seed: int = 0
+    device: str = "cpu"
+    out: str | None = None
+    """The run directory; None is a new one under runs/."""
+    bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Name of an exploration module; may be given several times."""
+    value_target: str | None = None
+    """gae, vtrace or n_step."""
+    checkpoint_interval: int = 500_000
+    """Environment steps between checkpoints."""
+    resume: Path | None = None
+    """A run directory to continue; only --total-steps is then taken from the command line."""
+    quiet: bool = False
+    """No progress bar."""
+
+    def run(self, rest: Sequence[str], given: Sequence[str]) -> int:
+        from touchline import tracking, training
+
+        trackers: list[Any] = []
+        if self.resume is not None:
+            total = self.total_steps if _was_given("--total-steps", given) else None
+            until = total or training.saved_config(self.resume).total_steps
+            if not self.quiet:
+                trackers.append(tracking.ProgressBar(until))
+            result = training.resume(self.resume, total_steps=total, trackers=trackers)
+        else:
+            options = {
+                f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("resume", "quiet")
+            }
+            config = training.TrainConfig(**options).resolved()
+            config = dataclasses.replace(config, agent_config=_agent_config(config, rest))
+            if not self.quiet:
+                trackers.append(tracking.ProgressBar(config.total_steps))
+            result = training.train(config, trackers=trackers)
+        _report_training(result)
+        return 130 if result["interrupted"] else 0
+
+
+def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
+    """The agent's config fields: the preset's, with those of the command line over them."""
+    from touchline import plugins
+    from touchline.train_config import config_of
+
+    kind = plugins.load("agents", config.agent).Config
+    start = config_of(kind, config.agent_config)
+    chosen = tyro.cli(kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start)
+    return {k: v for k, v in dataclasses.asdict(chosen).items() if k in config.agent_config or v != getattr(start, k)}
+
+
+def _report_training(result: dict[str, Any]) -> None:
+    if result["interrupted"]:
+        _print(f"stopped after {result['env_steps']:,} steps; go on with --resume {result['run']}")
+    _print(f"run: {result['run']}   checkpoint: {result['checkpoint']}")
+    speed = result["env_steps_per_second"]
+    if speed:
+        _print(f"env_steps_per_second: {speed:.0f}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Plays a frozen policy on held-out seeds, beside the random and the built-in player on the same seeds."""
+
+    policy: Positional[str]
+    """A run directory, a scripted name (random, builtin_ai, run_and_shoot, ...) or a Python file with act()."""
+    scenario: str | None = None
+    """None is the scenario that the run was trained on."""
+    episodes: int = 200
+    seed: int = 0
+    """Number of the evaluation; other numbers play other seeds."""
+    backend: str = "gfootball"
+    observation: str | None = None
+    left: int | None = None
+    right: int | None = None
+    opponent: str | None = None
+    """Who drives the `right` controlled players."""
+    num_envs: int = 16
+    num_threads: int | None = None
+    yardsticks: bool = True
+    """Also play random and builtin_ai."""
+    out: Path | None = None
+    """Folder for eval.json, eval.md and replays; None is the run directory."""
+    replays: int = 0
+    """Traces of so many episodes to keep."""
+
+    def run(self) -> int:
+        from touchline.benchmarks import evaluate as evaluation
+
+        settings = _settings(self.policy)
+        out = self.out or (Path(self.policy) if Path(self.policy).is_dir() else None)
+        with _progress("episodes") as progress:
+            common = {
+                "num_envs": self.num_envs,
+                "num_threads": self.num_threads,
+                "progress": lambda done, total: progress("playing", done / total),
+            }
+            result = evaluation.evaluate(
+                self.policy,
+                self.scenario or settings["scenario"],
+                episodes=self.episodes,
+                seed=self.seed,
+                backend=self.backend,
+                observation=self.observation,
+                rewards=settings["rewards"],
+                left=self.left if self.left is not None else settings["left"],
+                right=self.right if self.right is not None else settings["right"],
+                opponent=self.opponent,
+                control=settings["control"],
+                replays=self.replays,
+                replay_dir=(out or Path(".")) / "replays",
+                **common,
+            )
+            results = [result]
+            if self.yardsticks:
+                results += evaluation.yardsticks(result, opponent=self.opponent, **common)
+        _print(evaluation.table(results))
+        if out is not None:
+            evaluation.write_json(results, out / "eval.json")
+            (out / "eval.md").write_text(evaluation.markdown(results))
+            _print(f"written: {out / 'eval.json'}, {out / 'eval.md'}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Writes a video (mp4) of a policy, or of saved replays."""
+
+    policy: Positional[str]
+    """A run directory, a scripted name, a Python file with act(), or a replay (.npz)."""
+    scenario: str | None = None
+    episodes: int = 3
+    seed: int = 900
+    """Number of the evaluation whose first seeds are played; other numbers play other seeds."""
+    backend: str = "gfootball"
+    opponent: str | None = None
+    right: int | None = None
+    fps: int = 30
+    out: Path | None = None
+    """The video; None is watch.mp4 in the run directory, or in the current folder."""
+
+    def run(self) -> int:
+        import tempfile
+
+        from touchline.benchmarks.evaluate import evaluate
+        from touchline.replay import Replay, write_video
+
+        folder = Path(self.policy) if Path(self.policy).is_dir() else Path(".")
+        out = self.out or folder / "watch.mp4"
+        if self.policy.endswith(".npz"):
+            replays = [Replay.load(self.policy)]
+        else:
+            settings = _settings(self.policy)
+            with tempfile.TemporaryDirectory() as scratch:
+                result = evaluate(
+                    self.policy,
+                    self.scenario or settings["scenario"],
+                    episodes=self.episodes,
+                    seed=self.seed,
+                    num_envs=min(self.episodes, 16),
+                    backend=self.backend,
+                    rewards=settings["rewards"],
+                    left=settings["left"],
+                    right=self.right if self.right is not None else settings["right"],
+                    opponent=self.opponent,
+                    control=settings["control"],
+                    replays=self.episodes,
+                    replay_dir=scratch,
+                )
+                replays = [Replay.load(path) for path in result.replays]
+        path = write_video(replays, out, fps=self.fps)
+        _print(f"video: {path}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Measures environment steps per second, side by side in one run, and names the machine."""
+
+    scenarios: tuple[str, ...] = ("11_vs_11_easy_stochastic", "academy_3_vs_1_with_keeper")
+    num_envs: int = 16
+    num_threads: int | None = None
+    rounds: int = 5
+    """Every candidate is measured once a round, in turn."""
+    seconds: float = 4.0
+    """Length of one measurement."""
+    out: Path | None = None
+    """Folder for throughput.json and throughput.md."""
+
+    def run(self) -> int:
+        from touchline.benchmarks import throughput
+
+        with _progress("throughput") as progress:
+            report = throughput.measure(
+                self.scenarios,
+                num_envs=self.num_envs,
+                num_threads=self.num_threads,
+                rounds=self.rounds,
+                seconds=self.seconds,
+                progress=progress,
+            )
+        _print(report.markdown(), markup=False, highlight=False)
+        if self.out is not None:
+            report.write(self.out)
+            _print(f"written: {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Trains PPO to score into an empty goal, compares it with the random and the built-in player, and films it."""
+
+    out: Path = Path("runs/demo")
+    total_steps: int = 200_000
+    episodes: int = 200
+    seed: int = 0
+
+    def run(self) -> int:
+        import shutil
+
+        if self.out.exists():
+            _print(f"replacing the run in {self.out}")
+            shutil.rmtree(self.out)
+        train = Train(total_steps=self.total_steps, seed=self.seed, out=str(self.out))
+        if code := train.run((), ()):
+            return code
+        Evaluate(str(self.out), episodes=self.episodes).run()
+        Watch(str(self.out)).run()
+        _print(f"everything is in {self.out}; curves: tensorboard --logdir {self.out}")
+        return 0
+
+
+COMMANDS: dict[str, type | dict[str, type]] = {
+    "demo": Demo,
+    "doctor": Doctor,
+    "engine": {"build": EngineBuild, "verify": EngineVerify, "wheel": EngineWheel},
+    "scenarios": Scenarios,
+    "train": Train,
+    "evaluate": Evaluate,
+    "watch": Watch,
+    "throughput": Throughput,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `touchline`."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code; what the user can mend is one line, not a traceback."""
+    name, found, rest = "touchline", COMMANDS, arguments
+    while isinstance(found, dict):
+        if not rest or rest[0] in ("-h", "--help"):
+            print(_overview(name, found))
+            return 0 if rest else 2
+        if rest[0] not in found:
+            print(f"no command {rest[0]!r}; there are {', '.join(found)}", file=sys.stderr)
+            return 2
+        name, found, rest = f"{name} {rest[0]}", found[rest[0]], rest[1:]
+    try:
+        if found is Train:
+            if {"-h", "--help"} & set(rest):
+                return _train_help(rest)
+            command, unknown = tyro.cli(found, prog=name, args=rest, return_unknown_args=True)
+            return command.run(unknown, rest)
+        return tyro.cli(found, prog=name, args=rest).run()
+    except tuple(_mendable()) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+
+
+def _train_help(rest: list[str]) -> int:
+    """Train's own flags, then those of PPO's config."""
+    try:
+        tyro.cli(Train, prog="touchline train", args=["--help"])
+    except SystemExit:
+        print("\nFields of the agent's own config (defaults of ppo; the preset may set others):")
+    from touchline import plugins
+
+    tyro.cli(plugins.load("agents", "ppo").Config, prog="touchline train", args=["--help"])
+    return 0
+
+
+def _mendable() -> list[type[BaseException]]:
+    """Errors whose message already says what to do."""
+    kinds: list[type[BaseException]] = [ValueError, FileNotFoundError, FileExistsError]
+    for module, kind in (
+        ("touchline.envs.engine.build", "EngineError"),
+        ("touchline.checkpoint", "CheckpointError"),
+    ):
+        if module in sys.modules:
+            kinds.append(getattr(sys.modules[module], kind))
+    return kinds
+
+
+def _overview(name: str, commands: dict[str, Any]) -> str:
+    lines = [f"usage: {name} COMMAND [--help] ...", ""]
+    for command, found in commands.items():
+        about = found.__doc__ if not isinstance(found, dict) else " · ".join(found)
+        lines.append(f"  {command:<12} {about.splitlines()[0]}")
+    return "\n".join(lines)
+
+
+def _settings(policy: str) -> dict[str, Any]:
+    """What a run was trained on; for other policies the defaults."""
+    import json
+
+    settings = {
+        "scenario": "academy_empty_goal_close",
+        "rewards": ("scoring",),
+        "left": 1,
+        "right": 0,
+        "control": "upstream",
+    }
+    path = Path(policy) / "config.json"
+    if path.is_file():
+        saved = json.loads(path.read_text())
+        settings |= {name: saved[name] for name in settings if saved.get(name) is not None}
+    return settings
+
+
+def _was_given(flag: str, arguments: Sequence[str]) -> bool:
+    spellings = {flag, flag.replace("-", "_").replace("__", "--", 1)}
+    return any(argument.split("=")[0] in spellings for argument in arguments)
+
+
+def _print(what: object, **options: Any) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(what, **options)
+
+
+class _progress:
+    """A progress bar as a context; what it yields is called with what is being done and the share done."""
+
+    def __init__(self, title: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeElapsedColumn()
+        )
+        self._task = self._bar.add_task(title, total=1.0)
+
+    def __enter__(self) -> Any:
+        self._bar.start()
+        return lambda what, share: self._bar.update(self._task, description=what, completed=share)
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What exploration modules share."""

@@ -1,0 +1,238 @@
+"""`ProcessSimulator`: the same batch in worker processes, so that a crash inside the engine costs only its episodes.
+
+Each worker holds a slice of the matches in an `EngineSimulator` of its own, over arrays in shared memory; the parent
+only passes commands. A worker that dies is started again: its matches begin new episodes with the next seeds of their
+own streams, and are marked in `lost`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import numpy as np
+
+from touchline.envs.engine.build import require
+from touchline.envs.engine.engine import simulator_arrays
+from touchline.envs.simulator import MatchState
+from touchline.types import Scenario
+
+_START_LIMIT = 120.0  # seconds a new worker may take to say that its engines stand
+
+
+class WorkerError(RuntimeError):
+    """A worker could not do what it was told, or could not be started."""
+
+
+class ProcessSimulator:
+    """B matches in `num_threads` processes of one thread each; see `Simulator` for arrays and methods.
+
+    Results equal those of `EngineSimulator` with the same arguments, to the last bit.
+    """
+
+    def __init__(self, scenario: Scenario, num_envs: int, *, num_threads: int = 1, **options: Any) -> None:
+        if num_envs < 1 or num_threads < 1:
+            raise ValueError(f"expected num_envs >= 1 and num_threads >= 1, got {num_envs} and {num_threads}")
+        require()
+        self.scenario, self.num_envs = scenario, num_envs
+        self.num_players = options["left"] + options["right"]
+        self._options = options
+        self._context = multiprocessing.get_context("spawn")
+        self._memory, arrays = _shared_arrays(num_envs)
+        self.state = MatchState(arrays["floats"], arrays["ints"])
+        self.final_state = MatchState(arrays["final_floats"], arrays["final_ints"])
+        self.reward = arrays["reward"]
+        self.terminated, self.truncated, self.lost = arrays["terminated"], arrays["truncated"], arrays["lost"]
+        self.seeds, self.episodes = arrays["seeds"], arrays["episodes"]
+        bounds = np.linspace(0, num_envs, min(num_threads, num_envs) + 1).astype(int)
+        self._slices = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        self._workers: list[_Worker] = []
+        self._restarts = np.zeros(num_envs, np.int64)
+        for part in self._slices:
+            self._workers.append(self._start(part))
+        for worker in self._workers:
+            worker.wait_until_ready()
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Process ids of the workers."""
+        return [worker.process.pid for worker in self._workers]
+
+    def _start(self, part: slice) -> _Worker:
+        arguments = (self._memory.name, self.num_envs, part, self.scenario, self._options)
+        return _Worker(self._context, part, arguments)
+
+    def reset(self, mask: np.ndarray | None = None, seeds: np.ndarray | None = None) -> None:
+        """See `Simulator.reset`."""
+        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
+        chosen = [i for i, part in enumerate(self._slices) if mask[part].any()]
+        for i in chosen:
+            part = self._slices[i]
+            self._workers[i].send("reset", mask[part], None if seeds is None else seeds[part])
+        for i in chosen:
+            if not self._workers[i].receive():
+                self._replace(i)
+        self.lost[:] = False
+
+    def step(self, actions: np.ndarray) -> None:
+        """See `Simulator.step`."""
+        self.step_async(actions)
+        self.step_wait()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """See `Simulator.step_async`."""
+        for worker in self._workers:
+            worker.send("step", np.ascontiguousarray(actions[worker.part]))
+
+    def step_wait(self) -> None:
+        """See `Simulator.step_wait`; matches of a worker that died are marked in `lost`."""
+        self.lost[:] = False
+        for index, worker in enumerate(self._workers):
+            if not worker.receive():
+                self._replace(index)
+
+    def _replace(self, index: int) -> None:
+        """Starts a dead worker again and begins new episodes in its matches."""
+        part = self._slices[index]
+        self._workers[index].stop()
+        self._workers[index] = worker = self._start(part)
+        worker.wait_until_ready()
+        # The match's stream of seeds died with it; the new one is a function of the lost seed and of how often
+        # this has happened, so that a crash that repeats does not meet the same episode for ever.
+        self._restarts[part] += 1
+        mixed = (self.seeds[part] * 1_000_003 + self._restarts[part] * 7_919 + 1) % 1_000_000_000
+        worker.send("reset", np.ones(part.stop - part.start, bool), mixed)
+        if not worker.receive():
+            raise WorkerError(f"{self.scenario.name}: a new worker crashed while starting its first episode")
+        for state, final in zip(self.state, self.final_state, strict=True):
+            final[part] = state[part]
+        self.reward[part] = 0.0
+        self.terminated[part], self.truncated[part], self.lost[part] = False, True, True
+
+    def get_state(self, index: int) -> bytes:
+        """See `Simulator.get_state`."""
+        return self._ask(index, "get_state")
+
+    def set_state(self, index: int, snapshot: bytes) -> None:
+        """See `Simulator.set_state`."""
+        self._ask(index, "set_state", snapshot)
+
+    def crash(self, index: int = 0) -> None:
+        """Causes a fatal error inside the engine of match `index`; the next step finds its worker dead."""
+        worker = self._worker_of(index)
+        worker.send("crash", index - worker.part.start)
+        worker.process.join(_START_LIMIT)
+
+    def _worker_of(self, index: int) -> _Worker:
+        if not 0 <= index < self.num_envs:
+            raise IndexError(f"expected a match index from 0 to {self.num_envs - 1}, got {index}")
+        return next(worker for worker in self._workers if worker.part.start <= index < worker.part.stop)
+
+    def _ask(self, index: int, command: str, *arguments: Any) -> Any:
+        worker = self._worker_of(index)
+        worker.send(command, index - worker.part.start, *arguments)
+        if not worker.receive():
+            raise WorkerError(f"{self.scenario.name}: the worker of match {index} died during {command}")
+        return worker.answer
+
+    def close(self) -> None:
+        """See `Simulator.close`."""
+        for worker in getattr(self, "_workers", []):
+            worker.stop()
+        self._workers = []
+        if memory := getattr(self, "_memory", None):
+            self._memory = None
+            try:
+                memory.close()
+            except BufferError:  # a caller still holds a view of the arrays; the mapping goes with it
+                memory._buf = memory._mmap = None
+            memory.unlink()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Worker:
+    """The parent's end of one worker process."""
+
+    def __init__(self, context: Any, part: slice, arguments: tuple) -> None:
+        self.part = part
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, *arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.answer: Any = None
+
+    def wait_until_ready(self) -> None:
+        if not self.pipe.poll(_START_LIMIT) or not self.receive():
+            self.stop()
+            raise WorkerError(f"a worker for matches {self.part.start} to {self.part.stop - 1} did not start")
+
+    def send(self, *command: Any) -> None:
+        try:
+            self.pipe.send(command)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it is dead: receive() will say so
+
+    def receive(self) -> bool:
+        """Waits for the answer; False if the worker died. An error in the worker is raised here."""
+        try:
+            failed, self.answer = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            return False
+        if failed:
+            raise self.answer
+        return True
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _shared_arrays(num_envs: int) -> tuple[SharedMemory, dict[str, np.ndarray]]:
+    size = sum(_room(array) for array in simulator_arrays(num_envs).values())
+    memory = SharedMemory(create=True, size=size)
+    return memory, _views(memory, num_envs)
+
+
+def _room(array: np.ndarray) -> int:
+    return -(-array.nbytes // 64) * 64  # whole cache lines, so that arrays start aligned
+
+
+def _views(memory: SharedMemory, num_envs: int) -> dict[str, np.ndarray]:
+    views, at = {}, 0
+    for name, array in simulator_arrays(num_envs).items():
+        views[name] = np.ndarray(array.shape, array.dtype, memory.buf, at)
+        at += _room(array)
+    return views
+
+
+def _serve(
+    pipe: Connection, memory_name: str, num_envs: int, part: slice, scenario: Scenario, options: dict[str, Any]
+) -> None:
+    """A worker's life: builds its matches over its rows of the shared arrays, then obeys."""
+    from touchline.envs.engine.engine import EngineSimulator
+
+    memory = SharedMemory(memory_name)
+    arrays = {name: view[part] for name, view in _views(memory, num_envs).items()}
+    simulator = EngineSimulator(scenario, part.stop - part.start, num_threads=1, arrays=arrays, **options)
+    commands = {
+        "reset": simulator.reset,
+        "step": simulator.step,
+        "get_state": simulator.get_state,
+        "set_state": simulator.set_state,
+        "crash": simulator.crash,
+    }
+    pipe.send((False, None))
+    while True:
+        try:
+            command, *arguments = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            pipe.send((False, commands[command](*arguments)))
+        except Exception as error:
+            pipe.send((True, error))

@@ -1,0 +1,203 @@
+"""Rollouts, and `collect`, the only place where a policy meets a vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from touchline.types import EnvSpec
+
+_CHUNK = 1 << 26  # numbers that one call of a value function is given at most, to bound memory on pictures
+
+
+class Policy(Protocol):
+    """What `collect` asks of an agent."""
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Samples actions [B] int64 and their log-probabilities [B] for obs [B, *obs]."""
+
+
+class Rollout(NamedTuple):
+    """T steps of B columns, time-major. `obs[t]` led to `action[t]`, `reward[t]` and `next_obs()[t]`.
+
+    N controlled players of an env are N neighbouring columns: B here is num_envs * N, env-major. The tensors
+        live in
+    a `Buffer` and are overwritten by the next `collect` into it.
+
+    Attributes:
+        obs: [T+1, B, *obs]; where an episode ended at t, obs[t+1] is already the next episode's first.
+        action: [T, B] int64.
+        reward: [T, B] float32, the environment's own reward.
+        terminated, truncated: [T, B] bool.
+        behaviour_log_prob: [T, B] log-probability of the action under the policy that acted.
+        mask: [T, B] bool, False where the transition is meaningless (its match was lost with a crashed
+            worker).
+        final_index: [K, 2] int64, (t, column) of the transitions that ended an episode.
+        final_obs: [K, *obs], the observation each of them really ended in.
+        num_players: N.
+        episodes: statistics of the E episodes that ended, {name: [E]}.
+    """
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    behaviour_log_prob: Tensor
+    mask: Tensor
+    final_index: Tensor
+    final_obs: Tensor
+    num_players: int
+    episodes: dict[str, np.ndarray]
+
+    def next_obs(self) -> Tensor:
+        """[T, B, *obs] observations the transitions really ended in (a copy)."""
+        out = self.obs[1:].clone()
+        out[self.final_index[:, 0], self.final_index[:, 1]] = self.final_obs
+        return out
+
+    def values(self, value_of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Values [T+1, B, ...] of all observations, and [T, B, ...] of each transition's true next state.
+
+        Args:
+            value_of: [K, *obs] to [K, ...]; called on the few final observations apart.
+        """
+        values = _in_chunks(value_of, self.obs.flatten(0, 1)).unflatten(0, self.obs.shape[:2])
+        next_values = values[1:].clone()
+        if len(self.final_index):
+            finals = _in_chunks(value_of, self.final_obs)
+            next_values[self.final_index[:, 0], self.final_index[:, 1]] = finals
+        return values, next_values
+
+    def without_ends(self) -> Rollout:
+        """The same for a stream whose return runs on through ends of episodes: only lost matches cut it."""
+        cut = ~self.mask
+        cut[:-1] |= ~self.mask[1:]
+        return self._replace(terminated=torch.zeros_like(self.terminated), truncated=cut)
+
+    def to(self, device: torch.device | str) -> Rollout:
+        """The rollout with its tensors on a device."""
+        return self._replace(**{k: v.to(device) for k, v in self._asdict().items() if isinstance(v, Tensor)})
+
+
+class Buffer:
+    """The memory of a rollout, allocated once: NumPy arrays that the same-named torch tensors look into.
+
+    Args:
+        spec: shapes of the environment.
+        num_envs: matches; the columns are num_envs * spec.num_players.
+        unroll_length: T.
+    """
+
+    def __init__(self, spec: EnvSpec, num_envs: int, unroll_length: int) -> None:
+        T, B = unroll_length, num_envs * spec.num_players
+        self.spec, self.num_envs, self.unroll_length, self.columns = spec, num_envs, T, B
+        self.obs = np.zeros((T + 1, B, *spec.observation_shape), spec.observation_dtype)
+        self.action = np.zeros((T, B), np.int64)
+        self.reward = np.zeros((T, B), np.float32)
+        self.terminated = np.zeros((T, B), bool)
+        self.truncated = np.zeros((T, B), bool)
+        self.behaviour_log_prob = np.zeros((T, B), np.float32)
+        self.mask = np.ones((T, B), bool)
+        names = ("obs", "action", "reward", "terminated", "truncated", "behaviour_log_prob", "mask")
+        self.tensors = {name: torch.from_numpy(getattr(self, name)) for name in names}
+
+
+def env_spec(envs: Any) -> EnvSpec:
+    """Shapes and counts of a vector env, one player's worth of each."""
+    space, players = envs.single_observation_space, int(getattr(envs, "num_players", 1))
+    shape = tuple(space.shape)
+    if players > 1:
+        if shape[:1] != (players,):
+            raise ValueError(f"expected observations [N, *obs] with N = {players} players, got {shape}")
+        shape = shape[1:]
+    actions = envs.single_action_space
+    num_actions = int(actions.nvec[0]) if hasattr(actions, "nvec") else int(actions.n)
+    return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players)
+
+
+def collect(
+    envs: Any, policy: Policy, obs: np.ndarray, buffer: Buffer, generator: torch.Generator
+) -> tuple[Rollout, np.ndarray]:
+    """Steps `envs` T times with `policy` and returns the rollout and the observation to go on from.
+
+    A match whose worker crashed (`info["lost"]`) counts as truncated at its last valid observation: its
+    meaningless transition is masked, and the one before it bootstraps from the observation it led to.
+
+    Args:
+        envs: a Gymnasium vector env with same-step automatic reset.
+        obs: the observation of `envs.reset` or of the last `collect`, [num_envs, *obs] or [num_envs, N,
+            *obs].
+        buffer: memory, overwritten.
+        generator: the source of the policy's randomness.
+    """
+    T, B, spec = buffer.unroll_length, buffer.num_envs, buffer.spec
+    N, columns = spec.num_players, (buffer.columns, *spec.observation_shape)
+    if obs.size != np.prod(columns):
+        raise ValueError(f"expected obs of {B} envs, {columns} in all, got {obs.shape}: another env's?")
+    env_actions = buffer.action if N == 1 else buffer.action.reshape(T, B, N)
+    buffer.obs[0] = obs.reshape(columns)
+    buffer.mask.fill(True)
+    finals: dict[tuple[int, int], np.ndarray] = {}
+    episodes: dict[str, list[np.ndarray]] = {}
+
+    for t in range(T):
+        action, log_prob = policy.act(buffer.tensors["obs"][t], generator)
+        buffer.action[t] = action.numpy(force=True)
+        buffer.behaviour_log_prob[t] = log_prob.numpy(force=True)
+        obs, reward, terminated, truncated, info = envs.step(env_actions[t])
+        buffer.obs[t + 1] = obs.reshape(columns)
+        buffer.reward[t] = reward.reshape(-1)
+        buffer.terminated[t] = _per_player(terminated, N)
+        buffer.truncated[t] = _per_player(truncated, N)
+        if "_episode" in info:
+            for name, numbers in info["episode"].items():
+                if not name.startswith("_"):
+                    episodes.setdefault(name, []).append(np.asarray(numbers)[info["_episode"]])
+        ended = terminated | truncated
+        if "lost" in info and info["lost"].any():
+            ended &= ~info["lost"]
+            for column in np.flatnonzero(_per_player(info["lost"], N)):
+                _lose(buffer, t, int(column), finals)
+        if ended.any():
+            if "final_obs" not in info:
+                raise ValueError('an episode ended without info["final_obs"]: AutoresetMode.SAME_STEP?')
+            rows = info["final_obs"].reshape(columns)
+            for column in np.flatnonzero(_per_player(ended, N)):
+                finals[t, int(column)] = rows[column].copy()
+
+    index = torch.tensor(list(finals), dtype=torch.int64).reshape(-1, 2)
+    rows = np.stack(list(finals.values())) if finals else np.zeros((0, *columns[1:]), buffer.obs.dtype)
+    statistics = {name: np.concatenate(parts) for name, parts in episodes.items()}
+    rollout = Rollout(
+        **buffer.tensors,
+        final_index=index,
+        final_obs=torch.from_numpy(rows),
+        num_players=N,
+        episodes=statistics,
+    )
+    return rollout, buffer.obs[T]
+
+
+def _lose(buffer: Buffer, t: int, column: int, finals: dict[tuple[int, int], np.ndarray]) -> None:
+    buffer.mask[t, column] = False
+    buffer.reward[t, column] = 0.0
+    buffer.terminated[t, column], buffer.truncated[t, column] = False, True
+    finals[t, column] = buffer.obs[t, column].copy()
+    if t and not buffer.terminated[t - 1, column]:
+        buffer.truncated[t - 1, column] = (
+            True  # its true next observation is obs[t], so no final_obs is needed
+        )
+
+
+def _per_player(flags: np.ndarray, num_players: int) -> np.ndarray:
+    return flags if num_players == 1 else np.repeat(flags, num_players)
+
+
+def _in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    size = max(1, _CHUNK // max(1, rows[0].numel()))
+    return function(rows) if len(rows) <= size else torch.cat([function(part) for part in rows.split(size)])

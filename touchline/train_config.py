@@ -1,0 +1,68 @@
+"""What to train, on what, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+from touchline.benchmarks import presets
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train, on what, for how long; what is None is taken from the preset.
+
+    Attributes:
+        total_steps: environment steps, counted per env.
+        out: the run directory; None is a new one under `runs/`.
+        bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
+        value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one.
+        agent_config: fields of the agent's own config, over the preset's.
+        checkpoint_interval: environment steps between checkpoints.
+    """
+
+    scenario: str = "academy_empty_goal_close"
+    preset: str = "ppo_cpu"
+    agent: str | None = None
+    backend: str = "gfootball"
+    observation: str | None = None
+    stack: int | None = None
+    rewards: tuple[str, ...] | dict[str, float] | None = None
+    left: int = 1
+    right: int = 0
+    control: str = "upstream"
+    action_set: str = "default"
+    num_envs: int | None = None
+    num_threads: int | None = None
+    workers: str = "thread"
+    reset_pool: int | None = None
+    total_steps: int = 1_000_000
+    seed: int = 0
+    device: str = "cpu"
+    out: str | None = None
+    bonus: tuple[str, ...] = ()
+    bonus_config: dict[str, dict[str, Any]] = field(default_factory=dict)
+    value_target: str | None = None
+    agent_config: dict[str, Any] = field(default_factory=dict)
+    checkpoint_interval: int = 500_000
+
+    def resolved(self) -> TrainConfig:
+        """The same, complete: what was None is filled in from the preset."""
+        preset = presets.load(self.preset)
+        options = ("agent", "observation", "stack", "rewards", "num_envs", "reset_pool")
+        filled = {name: getattr(preset, name) for name in options if getattr(self, name) is None}
+        same_agent = self.agent in (None, preset.agent)
+        agent_config = {**(preset.agent_config if same_agent else {}), **self.agent_config}
+        stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+        out = self.out or f"runs/{self.scenario}-{self.agent or preset.agent}-{self.seed}-{stamp}"
+        return replace(self, **filled, agent_config=agent_config, out=out)
+
+
+def config_of(kind: type, values: Mapping[str, Any]) -> Any:
+    """A config dataclass from plain (JSON) values; an unknown field is refused with those that exist."""
+    known = [f.name for f in fields(kind)]
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"no {', '.join(unknown)} in {kind.__qualname__}; there are {', '.join(known)}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
