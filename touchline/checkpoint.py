@@ -6,6 +6,7 @@ read.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -19,6 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from touchline import plugins
+from touchline.train_config import TrainConfig, config_of
+from touchline.types import EnvSpec, Stream
 
 FORMAT_VERSION = 1
 
@@ -67,6 +72,43 @@ def load(path: Path | str) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path}: expected format_version {FORMAT_VERSION}, got {version}")
     return contents
+
+
+class TrainedPolicy:
+    """The policy of a run directory, for `evaluate`, `watch` and `tournament`.
+
+    Attributes:
+        observation, stack, action_set: what it was trained with.
+        greedy: the most probable action instead of a sampled one.
+    """
+
+    def __init__(self, agent: Any, config: TrainConfig, *, greedy: bool, seed: int) -> None:
+        self.observation, self.stack = config.observation, config.stack
+        self.action_set, self.greedy = config.action_set, greedy
+        self._agent, self._generator = agent, torch.Generator().manual_seed(seed)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions [B] or [B, N] for observations [B, *obs] or [B, N, *obs]."""
+        shape = self._agent.spec.observation_shape
+        batch = observations.shape[: observations.ndim - len(shape)]
+        if observations.shape[len(batch) :] != shape:
+            raise ValueError(f"expected observations [..., {shape}], got {observations.shape}")
+        obs = torch.from_numpy(np.ascontiguousarray(observations).reshape(-1, *shape))
+        action = self._agent.act_greedy(obs) if self.greedy else self._agent.act(obs, self._generator)[0]
+        return action.numpy(force=True).reshape(batch)
+
+
+def load_policy(run: Path | str, *, greedy: bool = True, seed: int = 0) -> TrainedPolicy:
+    """The policy of a run directory; `seed` is of its sampling where it is not greedy."""
+    saved = load(Path(run, "checkpoint.pt"))
+    config = config_of(TrainConfig, json.loads(saved["config"]))
+    spec = config_of(EnvSpec, json.loads(saved["spec"]))
+    streams = [Stream(**stream) for stream in json.loads(saved["streams"])]
+    module = plugins.load("agents", config.agent)
+    agent_config = config_of(module.Config, config.agent_config)
+    agent = module.make(spec, agent_config, bonus_streams=streams[1:])
+    agent.load_policy(saved["agent"])
+    return TrainedPolicy(agent, config, greedy=greedy, seed=seed)
 
 
 def bytes_to_tensor(data: bytes) -> Tensor:

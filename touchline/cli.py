@@ -160,7 +160,9 @@ class Train:
             result = training.resume(self.resume, total_steps=total, trackers=trackers)
         else:
             options = {
-                f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("resume", "quiet")
+                f.name: getattr(self, f.name)
+                for f in dataclasses.fields(self)
+                if f.name not in ("resume", "quiet")
             }
             config = training.TrainConfig(**options).resolved()
             config = dataclasses.replace(config, agent_config=_agent_config(config, rest))
@@ -178,8 +180,14 @@ def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
 
     kind = plugins.load("agents", config.agent).Config
     start = config_of(kind, config.agent_config)
-    chosen = tyro.cli(kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start)
-    return {k: v for k, v in dataclasses.asdict(chosen).items() if k in config.agent_config or v != getattr(start, k)}
+    chosen = tyro.cli(
+        kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start
+    )
+    return {
+        k: v
+        for k, v in dataclasses.asdict(chosen).items()
+        if k in config.agent_config or v != getattr(start, k)
+    }
 
 
 def _report_training(result: dict[str, Any]) -> None:
@@ -471,7 +479,10 @@ class _progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeElapsedColumn()
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeElapsedColumn(),
         )
         self._task = self._bar.add_task(title, total=1.0)
 

@@ -154,10 +154,6 @@ def collect(
         buffer.reward[t] = reward.reshape(-1)
         buffer.terminated[t] = _per_player(terminated, N)
         buffer.truncated[t] = _per_player(truncated, N)
-        if "_episode" in info:
-            for name, numbers in info["episode"].items():
-                if not name.startswith("_"):
-                    episodes.setdefault(name, []).append(np.asarray(numbers)[info["_episode"]])
         ended = terminated | truncated
         if "lost" in info and info["lost"].any():
             ended &= ~info["lost"]
@@ -169,6 +165,8 @@ def collect(
             rows = info["final_obs"].reshape(columns)
             for column in np.flatnonzero(_per_player(ended, N)):
                 finals[t, int(column)] = rows[column].copy()
+            for name, numbers in info.get("episode", {}).items():
+                episodes.setdefault(name, []).append(np.asarray(numbers)[ended])
 
     index = torch.tensor(list(finals), dtype=torch.int64).reshape(-1, 2)
     rows = np.stack(list(finals.values())) if finals else np.zeros((0, *columns[1:]), buffer.obs.dtype)

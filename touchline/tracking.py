@@ -139,6 +139,11 @@ class TensorBoardTracker:
         self.writer.close()
 
 
+def files(folder: Path, env_steps: int = 0) -> list[Tracker]:
+    """The trackers of a run directory: `metrics.csv` and TensorBoard events, continued from `env_steps`."""
+    return [CsvTracker(folder / "metrics.csv", env_steps), TensorBoardTracker(folder, env_steps)]
+
+
 class ProgressBar:
     """A bar in the terminal, with speed, return and success rate.
 

@@ -66,3 +66,13 @@ def config_of(kind: type, values: Mapping[str, Any]) -> Any:
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"no {', '.join(unknown)} in {kind.__qualname__}; there are {', '.join(known)}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def make_envs(config: TrainConfig) -> Any:
+    """The vector env a resolved config asks for."""
+    import touchline
+
+    names = ("backend", "observation", "stack", "rewards", "left", "right", "control", "action_set")
+    names += ("num_envs", "num_threads", "workers", "reset_pool")
+    options = {name: getattr(config, name) for name in names} | {"pool_seed": config.seed}
+    return touchline.make_vec(config.scenario, **{k: v for k, v in options.items() if v is not None})

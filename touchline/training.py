@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,10 @@ from touchline import checkpoint, plugins, tracking
 from touchline.agents.parts import value_targets
 from touchline.rollout import Buffer, collect, env_spec
 from touchline.tracking import Tracker, Update
-from touchline.train_config import TrainConfig, config_of
+from touchline.train_config import TrainConfig, config_of, make_envs
 
-__all__ = ["Run", "TrainConfig", "make_envs", "resume", "train"]
+__all__ = ["Run", "TrainConfig", "make_envs", "resume", "saved_config", "train"]
 log = logging.getLogger(__name__)
-
-
-def make_envs(config: TrainConfig) -> Any:
-    """The vector env a resolved config asks for."""
-    import touchline
-
-    names = ("backend", "observation", "stack", "rewards", "left", "right", "control", "action_set")
-    names += ("num_envs", "num_threads", "workers", "reset_pool")
-    options = {name: getattr(config, name) for name in names} | {"pool_seed": config.seed}
-    return touchline.make_vec(config.scenario, **{k: v for k, v in options.items() if v is not None})
 
 
 class Run:
@@ -85,6 +76,8 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         return {
             "config": json.dumps(asdict(self.config)),
+            "spec": json.dumps(asdict(self.agent.spec)),
+            "streams": json.dumps([asdict(stream) for stream in self.agent.streams]),
             "agent": self.agent.state_dict(),
             "generator": self.generator.get_state(),
             "env_steps": self.env_steps,
@@ -142,52 +135,49 @@ def resume(
     return _run(config, saved, make_envs, trackers)
 
 
+def saved_config(run: Path | str) -> TrainConfig:
+    """The config of a run directory."""
+    return config_of(TrainConfig, json.loads(checkpoint.load(Path(run, "checkpoint.pt"))["config"]))
+
+
 def _run(
     config: TrainConfig,
     saved: Mapping[str, Any] | None,
     make_envs: Callable[[TrainConfig], Any],
     trackers: Sequence[Tracker],
 ) -> dict[str, Any]:
-    folder = Path(config.out)
-    path = folder / "checkpoint.pt"
-    envs = make_envs(config)
-    try:
+    path = Path(config.out, "checkpoint.pt")
+    with ExitStack() as stack:
+        envs = make_envs(config)
+        stack.callback(envs.close)
         run, statistics = Run(config, envs), tracking.EpisodeStatistics()
         if saved is not None:
             run.load_state_dict(saved)
             statistics.load_state_dict(saved["statistics"])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-        trackers = [
-            tracking.CsvTracker(folder / "metrics.csv", run.env_steps),
-            tracking.TensorBoardTracker(folder, run.env_steps),
-            *trackers,
-        ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+        trackers = [*trackers, *tracking.files(path.parent, run.env_steps)]
+        for tracker in trackers:
+            stack.callback(tracker.close)
 
-        def save() -> None:
+        def save() -> int:
             checkpoint.save(path, run.state_dict() | {"statistics": statistics.state_dict()})
+            return run.env_steps
 
         metrics, saved_at = {}, run.env_steps
-        try:
-            with checkpoint.stop_on_signals() as stop:
-                for update in tracking.track(run.updates(), statistics, trackers):
-                    metrics = update.metrics
-                    if stop.is_set():
-                        break
-                    if update.env_steps - saved_at >= config.checkpoint_interval:
-                        save()
-                        saved_at = update.env_steps
-                save()
-                interrupted = run.env_steps < config.total_steps
-        finally:
-            for tracker in trackers:
-                tracker.close()
-    finally:
-        envs.close()
+        stop = stack.enter_context(checkpoint.stop_on_signals())
+        for update in tracking.track(run.updates(), statistics, trackers):
+            metrics = update.metrics
+            if stop.is_set():
+                break
+            if update.env_steps - saved_at >= config.checkpoint_interval:
+                saved_at = save()
+        save()
+    interrupted = run.env_steps < config.total_steps
     if interrupted:
         log.warning("stopped after %d env steps; checkpoint at %s", run.env_steps, path)
     return {
-        "run": folder,
+        "run": path.parent,
         "checkpoint": path,
         "env_steps": run.env_steps,
         "interrupted": interrupted,

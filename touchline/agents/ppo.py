@@ -261,6 +261,10 @@ class Agent:
         self.optimiser.load_state_dict(state["optimiser"])
         self.value_target.load_state_dict(state["value_target"])
 
+    def load_policy(self, state: Mapping[str, Any]) -> None:
+        """Restores of `state_dict()` what acting needs."""
+        self.net.load_state_dict(state["net"])
+
     @torch.no_grad()
     def _targets(self, rollout: Rollout, rewards: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Targets [T*B, M], summed advantages [T*B] and values [T*B, M] under the present networks."""

@@ -213,7 +213,9 @@ def _ratios(num_threads: int) -> tuple[Ratio, ...]:
             num_threads,
             {match: 0.93, drill: 0.9},
         ),
-        Ratio("vector smm / vector simple115v2", "vector smm", "vector simple115v2", 1, {match: 0.9, drill: 0.9}),
+        Ratio(
+            "vector smm / vector simple115v2", "vector smm", "vector simple115v2", 1, {match: 0.9, drill: 0.9}
+        ),
         Ratio("Gymnasium env / upstream env", "Gymnasium env", "upstream env", 1, {match: 2.2, drill: 3.0}),
         Ratio("vector smm / EnvPool smm", "vector smm", "EnvPool smm", 1, {match: 1.7, drill: 2.5}),
     )

@@ -23,7 +23,17 @@ _OWNED_TEAM, _OWNED_PLAYER = INTS["ball_owned_team"].start, INTS["ball_owned_pla
 _LEFT_SCORE = INTS["left_score"].start
 
 # columns of the counters; a pair is left, right
-_LENGTH, _GOALS, _PASSES, _SHOTS, _OWNED, _OWNER_TEAM, _OWNER_PLAYER, _SHOT_COUNTED, _NUM = 0, 1, 3, 5, 7, 9, 10, 11, 12
+_LENGTH, _GOALS, _PASSES, _SHOTS, _OWNED, _OWNER_TEAM, _OWNER_PLAYER, _SHOT_COUNTED, _NUM = (
+    0,
+    1,
+    3,
+    5,
+    7,
+    9,
+    10,
+    11,
+    12,
+)
 
 _SHOT_SPEED, _SHOT_RANGE, _SHOT_Y = 15.0, 40.0, 3.7 + 3.0
 

@@ -207,7 +207,9 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             if len(seeds) != self.num_envs:
                 raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
         if seeds.min() < (0 if isinstance(seed, int | np.integer) else -1) or seeds.max() > MAX_SEED:
-            raise ValueError(f"expected engine seeds from 0 to {MAX_SEED}, got {seeds.min()} to {seeds.max()}")
+            raise ValueError(
+                f"expected engine seeds from 0 to {MAX_SEED}, got {seeds.min()} to {seeds.max()}"
+            )
         return seeds
 
     def _begin_episodes(self, rows: np.ndarray) -> None:
@@ -218,7 +220,9 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         if self._stack:
             self._stack.fill(self._frame, rows)
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Steps all matches with `actions` [B] (one controlled player) or [B, N]."""
         self.step_async(actions)
         return self.step_wait()

@@ -103,6 +103,13 @@ def _objects_key(march: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def _link_key(cmake_arguments: tuple[str, ...]) -> str:
+    """Keeps a work folder with other arguments apart: CMake remembers arguments."""
+    if not cmake_arguments:
+        return ""
+    return "-" + hashlib.sha256("\0".join(cmake_arguments).encode()).hexdigest()[:8]
+
+
 def build_key(march: str = "native") -> str:
     """Name of a build: changes with the upstream objects and with our native sources."""
     digest = hashlib.sha256(_objects_key(march).encode())
@@ -176,24 +183,44 @@ def fetch_source() -> Path:
 
 
 def _download(folder: Path) -> Path:
-    pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--dest", str(folder))
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "--dest",
+        str(folder),
+    )
     result = subprocess.run(
         [*pip, f"gfootball=={GFOOTBALL_VERSION}"], capture_output=True, text=True, check=False
     )
     archives = list(folder.glob("gfootball-*.tar.gz"))
     if result.returncode or not archives:
         reason = (result.stderr or result.stdout).strip().splitlines()[-1:] or ["no output"]
-        raise EngineError(f"pip could not download the source package gfootball {GFOOTBALL_VERSION}: {reason[0]}")
+        raise EngineError(
+            f"pip could not download the source package gfootball {GFOOTBALL_VERSION}: {reason[0]}"
+        )
     return archives[0]
 
 
 def build(
-    *, march: str = "native", force: bool = False, into: Path | None = None, progress: Progress | None = None
+    *,
+    march: str = "native",
+    force: bool = False,
+    into: Path | None = None,
+    cmake_arguments: tuple[str, ...] = (),
+    progress: Progress | None = None,
 ) -> EngineFiles:
     """Builds the library, unless it is cached, and returns where it lies.
 
     The log is kept beside the library (`build.log`); a failure raises `EngineError` with the first error in it.
+    `cmake_arguments` are handed to CMake after our own; such a build is not the cached one, so it needs `into`.
     """
+    if cmake_arguments and into is None:
+        raise ValueError("a build with cmake_arguments differs from the cached one: say where with `into`")
     report = progress or (lambda what, share: None)
     folder = into or cache_dir() / f"engine-{build_key(march)}"
     library = folder / LIBRARY_NAME
@@ -209,7 +236,7 @@ def build(
     log = folder / "build.log"
     chosen = flags(march)
     # Objects are kept, so that a change of our driver compiles one file and links.
-    work = cache_dir() / f"objects-{_objects_key(march)}"
+    work = cache_dir() / f"objects-{_objects_key(march)}{_link_key(cmake_arguments)}"
     with log.open("w") as out:
         configure = [
             "cmake",
@@ -220,6 +247,7 @@ def build(
             f"-DGFOOTBALL_ENGINE={root / 'third_party/gfootball_engine'}",
             f"-DTOUCHLINE_FLAGS={' '.join(chosen)}",
             "-DCMAKE_AR=" + (shutil.which("gcc-ar") or shutil.which("ar") or "ar"),
+            *cmake_arguments,
         ]
         _run(configure, out, log, "configuring", report)
         _run(["cmake", "--build", str(work), "-j", str(os.cpu_count() or 1)], out, log, "compiling", report)
@@ -233,7 +261,9 @@ def build(
 
 
 def _compiler() -> str:
-    return subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    return subprocess.run(
+        ["g++", "--version"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[0]
 
 
 def _run(command: list[str], out, log: Path, what: str, report: Progress) -> None:
@@ -264,6 +294,9 @@ _KNOWN_FAILURES = (
     (r"No package 'SDL2_ttf' found", "libsdl2-ttf-dev"),
     (r"No package 'SDL2_gfx' found", "libsdl2-gfx-dev"),
     (r"Could NOT find OpenGL", "libgl1-mesa-dev libegl1-mesa-dev"),
-    (r"Could NOT find Boost|[Bb]oost_\w+.*not.*found", "libboost-thread-dev libboost-filesystem-dev libboost-system-dev"),
+    (
+        r"Could NOT find Boost|[Bb]oost_\w+.*not.*found",
+        "libboost-thread-dev libboost-filesystem-dev libboost-system-dev",
+    ),
     (r"Could NOT find PkgConfig", "pkg-config"),
 )

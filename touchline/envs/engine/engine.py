@@ -128,9 +128,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _team(players: Sequence[Player]) -> _Team:
-    rows = [
-        _Player(p.x, p.y, ROLES.index(p.role), bool(p.lazy), bool(p.controllable)) for p in players
-    ]
+    rows = [_Player(p.x, p.y, ROLES.index(p.role), bool(p.lazy), bool(p.controllable)) for p in players]
     return _Team(len(rows), (_Player * MAX_PLAYERS)(*rows))
 
 
@@ -188,13 +186,13 @@ class EngineSimulator:
         render: bool = False,
         arrays: dict[str, np.ndarray] | None = None,
     ) -> None:
+        self._batch = None
         if num_envs < 1 or num_threads < 1 or reset_pool < 0:
             raise ValueError(
                 f"expected num_envs >= 1, num_threads >= 1, reset_pool >= 0; "
                 f"got {num_envs}, {num_threads}, {reset_pool}"
             )
         files = require()
-        self._batch = None
         self._lib = _library()
         self.scenario = scenario
         self.num_envs = num_envs

@@ -211,7 +211,12 @@ def _views(memory: SharedMemory, num_envs: int) -> dict[str, np.ndarray]:
 
 
 def _serve(
-    pipe: Connection, memory_name: str, num_envs: int, part: slice, scenario: Scenario, options: dict[str, Any]
+    pipe: Connection,
+    memory_name: str,
+    num_envs: int,
+    part: slice,
+    scenario: Scenario,
+    options: dict[str, Any],
 ) -> None:
     """A worker's life: builds its matches over its rows of the shared arrays, then obeys."""
     from touchline.envs.engine.engine import EngineSimulator

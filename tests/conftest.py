@@ -1,0 +1,13 @@
+"""Engine tests need the built library; without it they are skipped with the reason in pytest's summary."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    from touchline.envs.engine.build import locate
+
+    if locate() is None:
+        missing = pytest.mark.skip(reason="the engine is not built: run `touchline engine build`")
+        for item in items:
+            if "engine" in item.keywords:
+                item.add_marker(missing)

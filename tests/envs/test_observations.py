@@ -1,0 +1,192 @@
+"""Observations, rewards and statistics on small states made by hand."""
+
+import numpy as np
+import pytest
+
+from touchline.envs.actions import ACTION_SETS, check_actions
+from touchline.envs.control import controlled_scenario, fixed_players
+from touchline.envs.observations import Egocentric, Simple115v2, SuperMiniMap, raw_observation
+from touchline.envs.rewards import Checkpoints, make_terms
+from touchline.envs.simulator import empty_state
+from touchline.envs.statistics import EpisodeStatistics
+from touchline.scenarios import load
+
+ROWS = np.array([0])
+
+
+def two_a_side():
+    """One match: two players a side, the ball in the middle with left player 1, who is controlled."""
+    state = empty_state(1)
+    state.get("left_count")[0] = state.get("right_count")[0] = 2
+    state.get("left_position")[0, :2] = [[-1.0, 0.0], [0.2, 0.1]]
+    state.get("right_position")[0, :2] = [[1.0, 0.0], [0.5, -0.2]]
+    state.get("left_active")[0, :2] = state.get("right_active")[0, :2] = 1
+    state.get("ball_position")[0] = [0.21, 0.1, 0.11]
+    state.get("ball_owned_team")[0], state.get("ball_owned_player")[0] = 0, 1
+    state.get("left_controlled")[0] = state.get("right_controlled")[0] = -1
+    state.get("left_controlled")[0, 0] = state.get("right_controlled")[0, 0] = 1
+    state.get("steps_left")[0] = 100
+    return state
+
+
+def write(kind, state, num_left=1, num_right=0):
+    observation = kind(num_left, num_right)
+    out = np.full((1, num_left + num_right, *observation.shape), 7, observation.dtype)
+    observation.write(state, ROWS, out)
+    return out[0]
+
+
+def test_simple115v2_pads_players_that_do_not_exist_with_minus_one():
+    (vector,) = write(Simple115v2, two_a_side())
+    np.testing.assert_allclose(vector[:4], [-1.0, 0.0, 0.2, 0.1], rtol=1e-6)
+    assert (vector[4:22] == -1.0).all()
+    np.testing.assert_allclose(vector[88:91], [0.21, 0.1, 0.11], rtol=1e-6)
+    assert vector[94:97].tolist() == [0, 1, 0]
+    assert np.flatnonzero(vector[97:108]).tolist() == [1]
+    assert np.flatnonzero(vector[108:]).tolist() == [0]
+
+
+def test_the_mini_map_marks_players_ball_and_the_controlled_one_in_planes_of_their_own():
+    (planes,) = write(SuperMiniMap, two_a_side())
+    assert set(np.unique(planes)) == {0, 255}
+    assert [(planes[..., k] > 0).sum() for k in range(4)] == [2, 2, 1, 1]
+    row, column = np.argwhere(planes[..., 3])[0]
+    assert (row, column) == (int((0.1 + 1 / 2.25) * 72 / (2 / 2.25)), int((0.2 + 1) / 2 * 96))
+    assert planes[row, column, 0] == 255
+
+
+def test_mini_map_positions_beyond_the_map_are_marked_at_its_edge():
+    state = two_a_side()
+    state.get("ball_position")[0, :2] = [1.3, -0.6]
+    (planes,) = write(SuperMiniMap, state)
+    assert np.argwhere(planes[..., 2]).tolist() == [[0, 95]]
+
+
+@pytest.mark.parametrize("kind", [Simple115v2, SuperMiniMap, Egocentric])
+def test_a_mirrored_match_looks_the_same_from_the_other_side(kind):
+    state, mirrored = two_a_side(), two_a_side()
+    state.get("left_sticky")[0, 0, 1] = 1  # left agent runs to the top left
+    for own, other in (("left", "right"), ("right", "left")):
+        for name in ("position", "direction"):
+            mirrored.get(f"{own}_{name}")[0] = -state.get(f"{other}_{name}")[0]
+    mirrored.get("right_sticky")[0, 0, 5] = 1  # the same seen from the left: bottom right
+    mirrored.get("ball_position")[0] = state.get("ball_position")[0] * [-1, -1, 1]
+    mirrored.get("ball_owned_team")[0] = 1
+    left = write(kind, state, 1, 0)[0]
+    right = write(kind, mirrored, 0, 1)[0]
+    np.testing.assert_array_equal(left, right)
+
+
+def test_the_egocentric_view_moves_with_the_player_and_sorts_neighbours_by_distance():
+    near, far = two_a_side(), two_a_side()
+    far.get("left_position")[0, 1] = [0.7, 0.1]
+    a, b = write(Egocentric, near)[0], write(Egocentric, far)[0]
+    assert a[7] == 1.0  # he owns the ball
+    goal = slice(12 + 10 + 10 + 12, 12 + 10 + 10 + 14)
+    assert a[goal][0] > b[goal][0] > 0, "the goal comes nearer"
+    opponents = slice(a.size - 6 * 11, a.size)
+    first = a[opponents][:6]
+    np.testing.assert_allclose(first[0] * 30, (0.5 - 0.2) * 54.4, rtol=1e-5)
+    state = two_a_side()
+    state.get("right_active")[0, 1] = 0  # sent off: the keeper is now the nearest
+    np.testing.assert_allclose(write(Egocentric, state)[0][opponents][0] * 30, 0.8 * 54.4, rtol=1e-5)
+    assert np.isfinite(a).all()
+    assert np.abs(a).max() < 5
+
+
+def test_raw_observations_carry_upstreams_keys():
+    raw = raw_observation(two_a_side(), 0, 0, 1)
+    assert raw["left_team"].shape == (2, 2)
+    assert raw["active"] == 1
+    assert raw["sticky_actions"].dtype == np.uint8
+    assert len(raw) == 11 + 12
+
+
+class Played:
+    """A step as reward terms see it."""
+
+    def __init__(self, state, goal_difference=0.0):
+        self.final_state = state
+        self.reward = np.array([goal_difference], np.float32)
+
+
+def test_checkpoints_pay_a_tenth_for_each_ring_reached_with_the_ball_once():
+    terms, weights = make_terms("checkpoints", 1, 1, 0)
+    pay, state = terms["checkpoints"], two_a_side()
+    assert weights == {"checkpoints": 1.0}
+    # 0.99 - 0.8/9 k >= |(0.79, 0.1)| for k = 0, 1, 2
+    np.testing.assert_allclose(pay(Played(state))[0], [0.2 + 0.1], rtol=1e-5)
+    np.testing.assert_allclose(pay(Played(state))[0], [0.0])
+    state.get("ball_position")[0, 0] = 0.95
+    np.testing.assert_allclose(pay(Played(state))[0], [0.7], rtol=1e-5)
+    pay.reset(ROWS)
+    np.testing.assert_allclose(pay(Played(state))[0], [1.0], rtol=1e-5)
+
+
+def test_a_goal_pays_the_rings_that_are_left_and_another_players_ball_pays_nothing():
+    pay = Checkpoints(1, 1, 0)
+    state = two_a_side()
+    state.get("ball_owned_player")[0] = 0
+    assert pay(Played(state))[0, 0] == 0.0
+    np.testing.assert_allclose(pay(Played(state, 1.0))[0, 0], 1.0)
+    assert pay(Played(state, 1.0))[0, 0] == 0.0
+
+
+def test_scoring_has_the_sign_of_the_agents_side():
+    terms, _ = make_terms(("scoring",), 1, 1, 2)
+    assert terms["scoring"](Played(two_a_side(), -1.0))[0].tolist() == [-1.0, 1.0, 1.0]
+
+
+def play(statistics, *steps):
+    """Counts steps given as dicts of changed state slices; returns the summary of the only match."""
+    state = two_a_side()
+    for changes in steps:
+        for name, value in changes.items():
+            state.get(name)[0] = value
+        statistics.step(Played(state), np.zeros((1, 1), np.float32))
+    return {name: values[0] for name, values in statistics.summary().items()}
+
+
+def test_a_change_of_owner_within_the_team_is_a_pass_and_to_the_other_team_is_none():
+    counted = play(
+        EpisodeStatistics(1),
+        {"ball_owned_team": 0, "ball_owned_player": 1},
+        {"ball_owned_team": -1},
+        {"ball_owned_team": 0, "ball_owned_player": 0},
+        {"ball_owned_team": 1, "ball_owned_player": 1},
+        {"ball_owned_team": 0, "ball_owned_player": 1},
+    )
+    assert (counted["passes_left"], counted["passes_right"]) == (1, 0)
+    assert counted["possession_left"] == pytest.approx(3 / 4)
+    assert counted["l"] == 5
+
+
+def test_a_fast_ball_towards_the_goal_is_one_shot_and_past_it_is_none():
+    flying = {"ball_owned_team": -1, "ball_position": [0.7, 0.0, 0.5], "ball_direction": [0.04, 0.0, 0.0]}
+    owned = {"ball_owned_team": 0, "ball_owned_player": 1}
+    assert play(EpisodeStatistics(1), owned, flying, flying)["shots_left"] == 1
+    wide = flying | {"ball_direction": [0.03, 0.03, 0.0]}
+    assert play(EpisodeStatistics(1), owned, wide)["shots_left"] == 0
+    slow = flying | {"ball_direction": [0.02, 0.0, 0.0]}
+    assert play(EpisodeStatistics(1), owned, slow)["shots_left"] == 0
+    goal = {"left_score": 1, "ball_position": [0.0, 0.0, 0.1], "ball_direction": [0.0, 0.0, 0.0]}
+    after_shot = play(EpisodeStatistics(1), owned, flying, goal)
+    tapped_in = play(EpisodeStatistics(1), owned, goal)
+    assert (after_shot["shots_left"], after_shot["goals_left"]) == (1, 1)
+    assert (tapped_in["shots_left"], tapped_in["goals_left"]) == (1, 1)
+
+
+def test_actions_are_checked_and_come_out_as_matches_by_players():
+    assert check_actions([3, 4], 2, 1, 19).tolist() == [[3], [4]]
+    assert check_actions(np.array([[3, 4]], np.uint8), 1, 2, 19).dtype == np.int32
+    assert [len(names) for names in ACTION_SETS.values()] == [19, 20]
+
+
+def test_fixed_agents_are_the_controllable_players_nearest_to_the_ball_keepers_last():
+    drill = load("academy_3_vs_1_with_keeper")
+    assert fixed_players(drill, "left", 1) == (1,)
+    assert 0 not in fixed_players(drill, "left", 3)
+    assert fixed_players(drill, "left", 4) == (0, 1, 2, 3)
+    fixed = controlled_scenario(drill, 2, 0, "fixed")
+    assert len(fixed.controllable("left")) == 2
+    assert fixed.right_team == drill.right_team

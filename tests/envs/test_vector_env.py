@@ -1,0 +1,185 @@
+"""The vector view: shapes, same-step resets, seeds, copies, what is refused."""
+
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import touchline
+from touchline import scenarios
+
+pytestmark = pytest.mark.engine
+DRILL = "academy_3_vs_1_with_keeper"
+
+
+def short(duration, scenario=DRILL):
+    return dataclasses.replace(scenarios.load(scenario), game_duration=duration)
+
+
+def random_actions(envs, rng):
+    shape = (envs.num_envs,) if envs.num_players == 1 else (envs.num_envs, envs.num_players)
+    return rng.integers(0, 19, shape)
+
+
+@pytest.mark.parametrize("players", [{"left": 1}, {"left": 3}, {"left": 3, "right": 2}])
+def test_one_player_has_no_player_axis_and_several_have_one(players):
+    envs = touchline.make_vec(DRILL, 2, **players)
+    count = sum(players.values())
+    observation, _ = envs.reset(seed=0)
+    shape = (2, 115) if count == 1 else (2, count, 115)
+    assert observation.shape == shape == envs.observation_space.shape
+    assert envs.env_spec.observation_shape == (115,)
+    observation, reward, terminated, truncated, _ = envs.step(random_actions(envs, np.random.default_rng(0)))
+    assert observation.shape == shape
+    assert reward.shape == ((2,) if count == 1 else (2, count))
+    assert reward.dtype == np.float32
+    assert terminated.shape == truncated.shape == (2,)
+    envs.close()
+
+
+def test_a_match_that_ends_is_reset_in_the_same_step_and_its_last_observation_is_kept():
+    envs = touchline.make_vec(short(5), 3)
+    alone = touchline.make_vec(short(5), 1, auto_reset=False)
+    envs.reset(seed=10)
+    alone.reset(seed=11)
+    for _ in range(5):
+        envs.step(np.array([5, 3, 0]))
+        alone.step(np.array([3]))
+    observation, _, terminated, truncated, info = envs.step(np.array([5, 3, 0]))
+    last, *_ = alone.step(np.array([3]))
+    assert not terminated.any()
+    assert truncated.all()
+    np.testing.assert_array_equal(info["final_obs"][1], last[0])
+    assert (info["final_obs"][1] != observation[1]).any()
+    fresh, _ = alone.reset()
+    np.testing.assert_array_equal(observation[1], fresh[0])
+    assert info["_final_obs"].all()
+    assert (info["episode"]["l"] == 6).all()
+    assert (info["steps_left"] == 6).all(), "info tells of the new episode"
+    assert (info["final_info"]["steps_left"] == 0).all(), "final_info of the old one"
+    envs.close()
+    alone.close()
+
+
+def test_stacked_final_observations_end_in_the_last_frame_and_new_episodes_start_from_one_frame():
+    envs = touchline.make_vec(short(4), 1, observation="smm", stack=3)
+    plain = touchline.make_vec(short(4), 1, observation="smm")
+    envs.reset(seed=2)
+    plain.reset(seed=2)
+    frames = []
+    for _ in range(5):
+        observation, *_, info = envs.step(np.array([5]))
+        frame, *_, plain_info = plain.step(np.array([5]))
+        frames.append(plain_info["final_obs"].copy() if "final_obs" in plain_info else frame.copy())
+    np.testing.assert_array_equal(info["final_obs"], np.concatenate(frames[-3:], axis=-1))
+    np.testing.assert_array_equal(observation, np.concatenate([frame] * 3, axis=-1))
+
+
+def test_match_i_is_seeded_with_seed_plus_i_and_a_sequence_gives_each_its_own():
+    envs = touchline.make_vec(DRILL, 3)
+    envs.reset(seed=40)
+    assert envs.simulator.seeds.tolist() == [40, 41, 42]
+    envs.reset(seed=[7, None, 9])
+    assert envs.simulator.seeds[[0, 2]].tolist() == [7, 9]
+    assert envs.simulator.episodes.tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="3 seeds"):
+        envs.reset(seed=[1, 2])
+
+
+def test_seeds_that_nobody_chose_stay_below_those_of_evaluations():
+    envs = touchline.make_vec(short(1), 4, reset_pool=3)
+    envs.reset(seed=1_000_000_000)
+    seen = set()
+    for _ in range(40):
+        envs.step(np.zeros(4, int))
+        seen |= set(envs.simulator.seeds.tolist()) - {1_000_000_000 + i for i in range(4)}
+    assert 1 < len(seen) <= 6
+    assert max(seen) < 1_000_000_000
+
+
+def test_a_reset_mask_leaves_the_other_matches_alone():
+    envs = touchline.make_vec(DRILL, 2, copy=True)
+    envs.reset(seed=0)
+    before, *_ = envs.step(np.array([5, 5]))
+    after, _ = envs.reset(seed=[3, 4], options={"reset_mask": np.array([False, True])})
+    np.testing.assert_array_equal(before[0], after[0])
+    assert (before[1] != after[1]).any()
+    with pytest.raises(ValueError, match="reset_mask"):
+        envs.reset(options={"reset_mask": np.array([1, 0])})
+
+
+def test_arrays_are_reused_unless_a_copy_is_asked_for():
+    shared, copied = touchline.make_vec(DRILL, 1), touchline.make_vec(DRILL, 1, copy=True)
+    for envs, same in ((shared, True), (copied, False)):
+        first, _ = envs.reset(seed=0)
+        kept = first.copy()
+        envs.step(np.array([5]))
+        assert (first == kept).all() != same
+
+
+def test_gymnasiums_make_vec_takes_our_vector_environment():
+    envs = gym.make_vec(f"touchline/{DRILL}-v0", 2)
+    assert envs.metadata["autoreset_mode"] is gym.vector.AutoresetMode.SAME_STEP
+    assert type(envs.unwrapped).__name__ == "FootballVectorEnv"
+    recorded = gym.wrappers.vector.RecordEpisodeStatistics(envs, stats_key="recorded")
+    recorded.reset(seed=0)
+    recorded.step(np.array([0, 1]))
+    envs.close()
+
+
+def test_without_automatic_resets_an_ended_match_wants_a_reset():
+    envs = touchline.make_vec(short(1), 2, auto_reset=False)
+    envs.reset(seed=0)
+    envs.step(np.zeros(2, int))
+    *_, truncated, _ = envs.step(np.zeros(2, int))
+    assert truncated.all()
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.step(np.zeros(2, int))
+
+
+def test_steps_may_run_in_the_background():
+    envs = touchline.make_vec(DRILL, 2, num_threads=2, copy=True)
+    twin = touchline.make_vec(DRILL, 2, num_threads=1, copy=True)
+    envs.reset(seed=0)
+    twin.reset(seed=0)
+    for action in (5, 13, 12):
+        actions = np.full(2, action)
+        envs.step_async(actions)
+        actions[:] = 0  # the simulator holds its own copy
+        ours, theirs = envs.step_wait(), twin.step(np.full(2, action))
+        np.testing.assert_array_equal(ours[0], theirs[0])
+
+
+def test_a_wrong_shape_of_actions_says_what_was_expected():
+    envs = touchline.make_vec(DRILL, 2, left=2)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=r"\(2, 2\)"):
+        envs.step(np.zeros(2, int))
+    with pytest.raises(TypeError, match="integer"):
+        envs.step(np.zeros((2, 2)))
+
+
+def test_a_missing_engine_says_how_to_get_one(monkeypatch, tmp_path):
+    from touchline.envs.engine import build
+
+    monkeypatch.setenv("TOUCHLINE_CACHE", str(tmp_path))
+    monkeypatch.setattr(build.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(build.EngineError, match="touchline engine build"):
+        touchline.make_vec(DRILL, 1)
+
+
+def test_a_users_own_observation_is_an_object_that_writes_from_the_state():
+    class BallOnly:
+        shape, dtype, low, high = (3,), np.float32, -100.0, 100.0
+
+        def __init__(self, num_left, num_right):
+            self.agents = num_left + num_right
+
+        def write(self, state, rows, out):
+            out[rows] = state.get("ball_position")[rows, None]
+
+    envs = touchline.make_vec(DRILL, 2, observation=BallOnly)
+    reference = touchline.make_vec(DRILL, 2)
+    ours, theirs = envs.reset(seed=0)[0], reference.reset(seed=0)[0]
+    np.testing.assert_array_equal(ours, theirs[:, 88:91])

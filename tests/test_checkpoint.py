@@ -1,0 +1,152 @@
+"""Checkpoints: nothing is executed, nothing is lost."""
+
+import errno
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from touchline import checkpoint
+from touchline.checkpoint import (
+    CheckpointError,
+    bytes_to_tensor,
+    load,
+    save,
+    stop_on_signals,
+    tensor_to_bytes,
+)
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    generator = torch.Generator().manual_seed(3)
+    contents = {
+        "weights": {"w": torch.arange(6.0).view(2, 3)},
+        "generator": generator.get_state(),
+        "config": '{"seed": 3}',
+        "env_steps": 10**12,
+        "carries": {"novelty": None},
+        "env_states": [bytes_to_tensor(b"\x00match\xff"), bytes_to_tensor(b"")],
+    }
+    save(tmp_path / "checkpoint.pt", contents)
+    back = load(tmp_path / "checkpoint.pt")
+    assert torch.equal(back["weights"]["w"], contents["weights"]["w"])
+    assert (back["config"], back["env_steps"], back["carries"]) == ('{"seed": 3}', 10**12, {"novelty": None})
+    assert [tensor_to_bytes(t) for t in back["env_states"]] == [b"\x00match\xff", b""]
+    generator.set_state(back["generator"])
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    save(path, {"env_steps": 1})
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*checkpoint of before is kept"):
+        save(path, {"env_steps": 2})
+    assert load(path)["env_steps"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_disk_that_fills_up_in_the_middle_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    save(path, {"env_steps": 1})
+    original = open
+
+    class Full:
+        def __init__(self, *args):
+            self.file, self.room = original(*args), 1000
+
+        def write(self, data):
+            self.room -= len(data)
+            if self.room < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return self.file.write(data)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+    monkeypatch.setattr(
+        "builtins.open", lambda p, mode="r", *a: Full(p, mode) if mode == "wb" else original(p, mode, *a)
+    )
+    with pytest.raises(CheckpointError, match="could not write"):
+        save(path, {"weights": torch.zeros(10_000)})
+    monkeypatch.undo()
+    assert load(path)["env_steps"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_what_could_not_be_read_safely_is_never_written(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save(path, {"env_steps": 1})
+    with pytest.raises(CheckpointError, match="checkpoint of before is kept"):
+        save(path, {"bonus": np.random.default_rng(0)})
+    assert load(path)["env_steps"] == 1
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save(path, {"weights": torch.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged"):
+        load(path)
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load(path)
+    path.write_text("goal")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load(path)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    class Malice:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "run"),))
+
+    torch.save({"format_version": 1, "x": Malice()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError):
+        load(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_file_and_another_format_are_told_apart(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load(tmp_path / "checkpoint.pt")
+    torch.save({"format_version": 99}, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="expected format_version 1, got 99"):
+        load(tmp_path / "checkpoint.pt")
+
+
+def test_the_first_signal_asks_and_the_second_interrupts():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_signals() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    seen = []
+
+    def work():
+        with stop_on_signals() as stop:
+            seen.append(stop.is_set())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]

@@ -1,0 +1,309 @@
+"""The loop: run directories, resuming bitwise, interrupts, presets, bonuses."""
+
+import csv
+import json
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from toy_envs import Corridor
+
+from touchline import checkpoint, plugins, training
+from touchline.agents import ppo
+from touchline.benchmarks import presets
+from touchline.tracking import CsvTracker, EpisodeStatistics
+from touchline.train_config import config_of
+from touchline.training import TrainConfig, resume, train
+from touchline.types import Stream
+
+AGENT = {
+    "unroll_length": 8,
+    "num_epochs": 2,
+    "minibatch_size": 32,
+    "policy_hidden": (8,),
+    "value_hidden": (8,),
+}
+UPDATE = 8 * 8  # env steps
+
+
+def toy(_config):
+    return Corridor(num_envs=8)
+
+
+def config(out, updates=4, **fields):
+    fields.setdefault("agent_config", AGENT)
+    return TrainConfig(scenario="toy", out=str(out), total_steps=updates * UPDATE, seed=5, **fields)
+
+
+def weights(run):
+    state = checkpoint.load(Path(run, "checkpoint.pt"))
+    return torch.cat([w.double().flatten() for w in state["agent"]["net"].values()])
+
+
+def everything(state):
+    """The leaves of a checkpoint, paths of the run directory aside."""
+    if isinstance(state, dict):
+        return [leaf for k, v in sorted(state.items(), key=str) if k != "config" for leaf in everything(v)]
+    if isinstance(state, list | tuple):
+        return [leaf for v in state for leaf in everything(v)]
+    return [state]
+
+
+def same(first, second):
+    pairs = zip(everything(first), everything(second), strict=True)
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+def test_a_run_directory_holds_what_was_promised(tmp_path):
+    result = train(config(tmp_path / "run"), make_envs=toy)
+    assert result["run"] == tmp_path / "run"
+    assert (result["env_steps"], result["interrupted"]) == (4 * UPDATE, False)
+    assert result["env_steps_per_second"] > 0
+    names = {p.name for p in result["run"].iterdir()}
+    assert {"config.json", "metrics.csv", "checkpoint.pt"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    saved = json.loads((result["run"] / "config.json").read_text())
+    assert (saved["agent"], saved["seed"], saved["agent_config"]["unroll_length"]) == ("ppo", 5, 8)
+    rows = list(csv.DictReader(open(result["run"] / "metrics.csv")))
+    assert [int(row["env_steps"]) for row in rows] == [UPDATE * i for i in (1, 2, 3, 4)]
+    for name in ("train/approx_kl", "time/env_steps_per_second", "episode/return", "episode/success_rate"):
+        assert rows[-1][name]
+
+
+@pytest.mark.parametrize("options", [{}, {"normalise_values": True}, {"value_target": "vtrace"}], ids=str)
+def test_stopping_and_resuming_changes_no_bit(tmp_path, options):
+    settings = AGENT | {"anneal_learning_rate": False} | options
+    whole = config(tmp_path / "whole", 6, agent_config=settings)
+    train(whole, make_envs=toy)
+    train(replace(whole, out=str(tmp_path / "parts"), total_steps=3 * UPDATE), make_envs=toy)
+    resume(tmp_path / "parts", total_steps=6 * UPDATE, make_envs=toy)
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert same(first, second)
+    assert not torch.equal(weights(tmp_path / "whole"), torch.zeros_like(weights(tmp_path / "whole")))
+
+
+def test_another_seed_would_have_been_noticed(tmp_path):
+    train(config(tmp_path / "a"), make_envs=toy)
+    train(replace(config(tmp_path / "b"), seed=6), make_envs=toy)
+    assert not torch.equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_resumes_as_if_nothing_had_happened(tmp_path, number, caplog):
+    class Interrupted(Corridor):
+        def step(self, actions):
+            if self.steps == 13:  # in the middle of the second rollout
+                signal.raise_signal(number)
+            return super().step(actions)
+
+    annealed = AGENT | {"anneal_learning_rate": True}
+    train(config(tmp_path / "whole", agent_config=annealed), make_envs=toy)
+    settings = config(tmp_path / "parts", agent_config=annealed)
+    result = train(settings, make_envs=lambda _: Interrupted(num_envs=8))
+    assert (result["interrupted"], result["env_steps"]) == (True, 2 * UPDATE)
+    assert str(tmp_path / "parts" / "checkpoint.pt") in caplog.text
+    result = resume(tmp_path / "parts", make_envs=toy)
+    assert (result["interrupted"], result["env_steps"]) == (False, 4 * UPDATE)
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert same(first, second)
+
+
+def test_metrics_go_on_in_the_same_file(tmp_path):
+    train(config(tmp_path / "run", 2), make_envs=toy)
+    with open(tmp_path / "run" / "metrics.csv", "a") as file:
+        file.write("9999\n")  # a row of after the checkpoint, as a crash leaves it
+    resume(tmp_path / "run", total_steps=4 * UPDATE, make_envs=toy)
+    rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
+    assert [int(row["env_steps"]) for row in rows] == [UPDATE * i for i in (1, 2, 3, 4)]
+
+
+def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
+    train(config(tmp_path / "run"), make_envs=toy)
+    before = weights(tmp_path / "run")
+    with pytest.raises(FileExistsError, match="holds a run already: resume it"):
+        train(config(tmp_path / "run"), make_envs=toy)
+    assert torch.equal(before, weights(tmp_path / "run"))
+
+
+def test_checkpoints_come_at_the_interval(tmp_path, monkeypatch):
+    saves = []
+    original = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *a: (saves.append(a[1]["env_steps"]), original(*a)))
+    train(config(tmp_path / "run", 5, checkpoint_interval=2 * UPDATE), make_envs=toy)
+    assert saves == [2 * UPDATE, 4 * UPDATE, 5 * UPDATE]
+
+
+def test_trackers_and_envs_are_closed_even_when_a_tracker_fails(tmp_path):
+    closed = []
+
+    class Env(Corridor):
+        def close(self, **_options):
+            closed.append("envs")
+
+    class Failing:
+        def __call__(self, env_steps, metrics):
+            raise RuntimeError("no")
+
+        def close(self):
+            closed.append("tracker")
+
+    with pytest.raises(RuntimeError, match="no"):
+        train(config(tmp_path / "run"), make_envs=lambda _: Env(8), trackers=[Failing()])
+    assert sorted(closed) == ["envs", "tracker"]
+
+
+def test_a_trained_policy_acts_as_the_agent_did(tmp_path):
+    envs = Corridor(num_envs=8, num_players=2)
+    train(config(tmp_path / "run"), make_envs=lambda _: envs)
+    policy = checkpoint.load_policy(tmp_path / "run")
+    assert (policy.observation, policy.action_set) == ("egocentric", "default")
+    obs, _ = envs.reset(seed=1)
+    actions = policy.act(obs)
+    assert actions.shape == (8, 2)
+    assert (policy.act(obs[:, 0]) == actions[:, 0]).all()
+    sampling = checkpoint.load_policy(tmp_path / "run", greedy=False, seed=3)
+    assert sampling.act(obs).shape == (8, 2)
+    with pytest.raises(ValueError, match="expected observations"):
+        policy.act(np.zeros((8, 4), np.float32))
+
+
+# Presets and configs.
+
+
+@pytest.mark.parametrize("name", sorted(presets.PRESETS))
+def test_every_preset_is_a_valid_config(name):
+    resolved = TrainConfig(preset=name).resolved()
+    module = plugins.load("agents", resolved.agent)
+    config_of(module.Config, resolved.agent_config)
+    assert resolved.resolved() == resolved
+    assert None not in (resolved.observation, resolved.rewards, resolved.num_envs)
+
+
+def test_the_paper_presets_hold_the_published_numbers():
+    scoring = TrainConfig(preset="ppo_paper_scoring").resolved()
+    made = config_of(ppo.Config, scoring.agent_config)
+    assert (scoring.num_envs, made.unroll_length, made.num_epochs, made.minibatch_size) == (16, 512, 2, 2048)
+    assert (made.learning_rate, made.clip_coef, made.gamma) == (1.1879e-4, 0.115, 0.997)
+    assert (made.entropy_coef, made.max_grad_norm, made.gae_lambda) == (0.00155, 0.76, 0.95)
+    checkpoints = TrainConfig(preset="ppo_paper_checkpoints").resolved()
+    made = config_of(ppo.Config, checkpoints.agent_config)
+    assert checkpoints.rewards == ("scoring", "checkpoints")
+    assert (made.learning_rate, made.clip_coef, made.gamma, made.minibatch_size) == (
+        3.43e-4,
+        0.08,
+        0.993,
+        1024,
+    )
+    assert (made.entropy_coef, made.max_grad_norm) == (0.003, 0.64)
+
+
+def test_what_is_given_goes_before_the_preset():
+    resolved = TrainConfig(num_envs=3, rewards=("scoring",), agent_config={"gamma": 0.9}).resolved()
+    assert (resolved.num_envs, resolved.rewards) == (3, ("scoring",))
+    assert resolved.agent_config["gamma"] == 0.9
+    assert resolved.agent_config["num_epochs"] == presets.load("ppo_cpu").agent_config["num_epochs"]
+
+
+def test_unknown_names_say_what_exists(tmp_path):
+    with pytest.raises(ValueError, match="no 'dqn' in presets; there are ppo_cpu"):
+        TrainConfig(preset="dqn").resolved()
+    with pytest.raises(ValueError, match="no lr in Config; there are unroll_length"):
+        train(config(tmp_path / "run", agent_config={"lr": 1.0}), make_envs=toy)
+    with pytest.raises(ValueError, match="no 'dqn' in agents; there are"):
+        train(config(tmp_path / "run", agent="dqn"), make_envs=toy)
+    assert not (tmp_path / "run").exists()
+
+
+# Bonuses.
+
+
+@dataclass(frozen=True)
+class BonusConfig:
+    coef: float = 3.0
+
+
+class CountSteps:
+    """Pays for action 0 and carries, per column, how many steps it has seen."""
+
+    def __init__(self, coef):
+        self.streams = (Stream("novelty", gamma=0.9, coef=coef),)
+        self.updates = 0
+
+    def initial_carry(self, num_columns):
+        return torch.zeros(num_columns)
+
+    def reward(self, rollout, carry):
+        return {"novelty": 1.0 - rollout.action.float()}, carry + len(rollout.action)
+
+    def update(self, rollout):
+        self.updates += 1
+        return {"novelty/updates": float(self.updates)}
+
+    def state_dict(self):
+        return {"updates": self.updates}
+
+    def load_state_dict(self, state):
+        self.updates = state["updates"]
+
+
+class BonusFile:
+    Config = BonusConfig
+
+    @staticmethod
+    def make(spec, config, *, seed, device):
+        return CountSteps(config.coef)
+
+
+def test_a_bonus_gets_a_stream_and_its_state_and_carry_are_resumed(tmp_path, monkeypatch):
+    load = plugins.load
+    monkeypatch.setattr(
+        training.plugins, "load", lambda room, name: BonusFile if room == "curiosity" else load(room, name)
+    )
+    settings = config(tmp_path / "whole", 6, bonus=("steps",), bonus_config={"steps": {"coef": 1.0}})
+    result = train(settings, make_envs=toy)
+    assert result["metrics"]["novelty/updates"] == 6
+    assert 0 <= result["metrics"]["reward/novelty"] <= 1
+    assert "train/explained_variance_novelty" in result["metrics"]
+    train(replace(settings, out=str(tmp_path / "parts"), total_steps=3 * UPDATE), make_envs=toy)
+    resume(tmp_path / "parts", total_steps=6 * UPDATE, make_envs=toy)
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert same(first, second)
+    assert second["carries"]["steps"].tolist() == [48.0] * 8
+    assert checkpoint.load_policy(tmp_path / "whole").act(np.zeros((2, 3), np.float32)).shape == (2,)
+
+
+# Statistics and trackers.
+
+
+def test_statistics_are_means_over_the_last_episodes():
+    statistics = EpisodeStatistics(window=3)
+    assert statistics({}) == {}
+    episodes = {
+        "r": np.array([9.0, 1.0, 2.0]),
+        "l": np.array([9, 10, 20]),
+        "goals_left": np.array([9, 1, 0]),
+        "goals_right": np.array([0, 1, 2]),
+    }
+    statistics(episodes)
+    metrics = statistics({k: v[-1:] for k, v in episodes.items()})
+    assert metrics["episode/count"] == 4
+    assert metrics["episode/return"] == pytest.approx(5 / 3)
+    assert metrics["episode/length_steps"] == pytest.approx(50 / 3)
+    assert metrics["episode/success_rate"] == 0.0
+    assert metrics["score/goal_difference_per_game"] == pytest.approx(-4 / 3)
+
+
+def test_a_metric_that_turns_up_later_becomes_a_column(tmp_path):
+    tracker = CsvTracker(tmp_path / "metrics.csv")
+    tracker(1, {"a": 1.0})
+    tracker(2, {"a": 2.0, "b": 3.0})
+    tracker(3, {"b": 4.0})
+    tracker.close()
+    rows = [tuple(row.values()) for row in csv.DictReader(open(tmp_path / "metrics.csv"))]
+    assert rows == [("1", "1", ""), ("2", "2", "3"), ("3", "", "4")]
