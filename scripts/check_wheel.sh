@@ -25,8 +25,8 @@ command -v debootstrap >/dev/null || fail "debootstrap is missing: apt-get insta
 "$python" -c 'import touchline' || fail "$python has no touchline: run \`make setup\` or set PYTHON"
 
 work=$(mktemp -d)
-trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
+trap 'umount "$root/proc" "$root/sys" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 
 wheel=${1:-}
 if [[ -z $wheel ]]; then

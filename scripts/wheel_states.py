@@ -1,12 +1,12 @@
-"""Plays fixed matches and compares two engines by what they left: the worker of `check_wheel.sh` and its test.
+"""Plays fixed matches and compares two engines by what they left; for `check_wheel.sh` and its test.
 
-    wheel_states.py play FILE STEPS              plays, and writes the state and observation of every step
-    wheel_states.py compare FILE OWN OWN [OWN]   FILE is of the engine in question, OWN are of this machine's build
+    wheel_states.py play FILE STEPS             plays, and writes the state and observation of every step
+    wheel_states.py compare FILE OWN OWN [OWN]  FILE is of the engine in question, OWN of this machine's build
 
-The engine saves angles with three bytes of padding that hold whatever was in memory. The bytes that differ between
-the runs of OWN, one and the same build, are therefore left out, and their share is printed. To make every padding
-byte differ, run two of them with MALLOC_PERTURB_=85 and MALLOC_PERTURB_=170, which fill fresh memory with 170 and 85.
-Observations must be equal.
+The engine saves angles with three bytes of padding that hold whatever was in memory. The bytes that differ
+between the runs of OWN, one and the same build, are therefore left out, and their share is printed. To make
+every padding byte differ, run two of them with MALLOC_PERTURB_=85 and MALLOC_PERTURB_=170, which fill fresh
+memory with 170 and 85. Observations must be equal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def play(path: Path, steps: int) -> None:
     import touchline
     from touchline.envs.engine import build
 
-    print(f"   {build.require().library}")
+    sys.stdout.write(f"   {build.require().library}\n")
     held = {}
     for scenario, players in MATCHES:
         env = touchline.make_vec(scenario, 1, left=players)
@@ -67,7 +67,7 @@ if __name__ == "__main__":
             play(Path(path), int(steps))
         case ["compare", path, *own] if len(own) > 1:
             try:
-                print(compare(Path(path), [Path(each) for each in own]))
+                sys.stdout.write(compare(Path(path), [Path(each) for each in own]) + "\n")
             except ValueError as error:
                 sys.exit(f"the engines differ: {error}")
         case _:

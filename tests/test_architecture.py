@@ -61,9 +61,7 @@ def test_an_optional_package_is_imported_only_in_the_file_that_needs_it(path):
     where = str(path.relative_to(PACKAGE))
     for name in imports(path):
         homes = OPTIONAL.get(name.split(".")[0])
-        assert homes is None or where in homes or where.endswith("upstream_trace.py"), (
-            f"{where} imports {name}"
-        )
+        assert homes is None or where in homes or where.endswith("upstream_trace.py"), f"{where} imports {name}"
 
 
 def test_only_the_engine_room_knows_the_engine():

@@ -177,9 +177,7 @@ def test_the_score_changes_with_the_step_not_before():
 
 
 def test_a_ball_that_scored_flies_on_instead_of_standing_still_before_the_kick_off():
-    replay = played(
-        2, changes={1: {"ball_position": [0.97, 0, 0.5]}, 2: {"left_score": 1, "ball_position": 0.0}}
-    )
+    replay = played(2, changes={1: {"ball_position": [0.97, 0, 0.5]}, 2: {"left_score": 1, "ball_position": 0.0}})
     assert interpolate(replay, 1.4).get("ball_position")[0, 0] == pytest.approx(0.97 + 0.4 * 0.05)
     assert 1.0 < interpolate(replay, 1.99).get("ball_position")[0, 0] <= 1.04
 
@@ -200,9 +198,7 @@ def test_cards_and_pauses_add_their_seconds():
 
 
 def test_the_last_picture_of_a_goal_shows_the_goal_not_the_kick_off():
-    replay = played(
-        2, changes={1: {"ball_position": [0.97, 0, 0.5]}, 2: {"left_score": 1, "ball_position": 0.0}}
-    )
+    replay = played(2, changes={1: {"ball_position": [0.97, 0, 0.5]}, 2: {"left_score": 1, "ball_position": 0.0}})
     last = list(frames(replay, fps=30, renderer=RENDERER, intro_seconds=0, outro_seconds=0.1))[-1]
     column, row = (round(v) for v in RENDERER.pixel(0.0, 0.0))
     kicked_off = RENDERER.frame(replay.states, 2, names=("Left", "built-in AI"))
@@ -224,9 +220,7 @@ def test_a_video_reads_back_with_the_frames_and_the_size_it_was_given(tmp_path):
 
 
 def test_the_video_shows_the_ball_moving_to_the_right(tmp_path):
-    path = write_video(
-        played(10), tmp_path / "a.mp4", fps=10, renderer=RENDERER, intro_seconds=0, outro_seconds=0
-    )
+    path = write_video(played(10), tmp_path / "a.mp4", fps=10, renderer=RENDERER, intro_seconds=0, outro_seconds=0)
     reader = imageio_ffmpeg.read_frames(str(path))
     size = next(reader)["size"]
     pictures = [np.frombuffer(f, np.uint8).reshape(size[1], size[0], 3).astype(int) for f in reader]

@@ -202,9 +202,7 @@ def test_a_file_may_define_a_scenario_or_a_function_that_returns_one(write, endi
         "s = Scenario('mine', (Player(0, 0, 'CF'),), (Player(-1, 0, 'GK'),), game_duration=50)\n" + ending
     )
     assert scenarios.load(path) == scenarios.load(str(path))
-    assert scenarios.load(path) == Scenario(
-        "mine", (Player(0, 0, "CF"),), (Player(-1, 0, "GK"),), game_duration=50
-    )
+    assert scenarios.load(path) == Scenario("mine", (Player(0, 0, "CF"),), (Player(-1, 0, "GK"),), game_duration=50)
 
 
 @pytest.mark.parametrize(
@@ -345,9 +343,7 @@ def test_what_a_scenario_cannot_express_is_refused(write, body, message):
 def test_what_upstream_overwrites_anyway_is_accepted_and_has_no_effect(write):
     keeper = "builder.AddPlayer(-1, 0, e_PlayerRole_GK)"
     plain = scenarios.load(write(builder_file(keeper)))
-    body = (
-        f"c = builder.config(); c.left_agents = 3; c.real_time = c.reverse_team_processing = True; {keeper}"
-    )
+    body = f"c = builder.config(); c.left_agents = 3; c.real_time = c.reverse_team_processing = True; {keeper}"
     assert scenarios.load(write(builder_file(body))) == plain
 
 

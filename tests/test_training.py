@@ -28,6 +28,7 @@ AGENT = {
     "minibatch_size": 32,
     "policy_hidden": (8,),
     "value_hidden": (8,),
+    "anneal_learning_rate": False,
 }
 UPDATE = 8 * 8  # env steps
 
@@ -44,6 +45,11 @@ def config(out, updates=4, **fields):
 def weights(run):
     state = checkpoint.load(Path(run, "checkpoint.pt"))
     return torch.cat([w.double().flatten() for w in state["agent"]["net"].values()])
+
+
+def read(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def everything(state):
@@ -70,7 +76,7 @@ def test_a_run_directory_holds_what_was_promised(tmp_path):
     assert any(name.startswith("events.out.tfevents") for name in names)
     saved = json.loads((result["run"] / "config.json").read_text())
     assert (saved["agent"], saved["seed"], saved["agent_config"]["unroll_length"]) == ("ppo", 5, 8)
-    rows = list(csv.DictReader(open(result["run"] / "metrics.csv")))
+    rows = read(result["run"])
     assert [int(row["env_steps"]) for row in rows] == [UPDATE * i for i in (1, 2, 3, 4)]
     for name in ("train/approx_kl", "time/env_steps_per_second", "episode/return", "episode/success_rate"):
         assert rows[-1][name]
@@ -78,14 +84,13 @@ def test_a_run_directory_holds_what_was_promised(tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"normalise_values": True}, {"value_target": "vtrace"}], ids=str)
 def test_stopping_and_resuming_changes_no_bit(tmp_path, options):
-    settings = AGENT | {"anneal_learning_rate": False} | options
+    settings = AGENT | options
     whole = config(tmp_path / "whole", 6, agent_config=settings)
     train(whole, make_envs=toy)
     train(replace(whole, out=str(tmp_path / "parts"), total_steps=3 * UPDATE), make_envs=toy)
     resume(tmp_path / "parts", total_steps=6 * UPDATE, make_envs=toy)
     first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
     assert same(first, second)
-    assert not torch.equal(weights(tmp_path / "whole"), torch.zeros_like(weights(tmp_path / "whole")))
 
 
 def test_another_seed_would_have_been_noticed(tmp_path):
@@ -119,7 +124,7 @@ def test_metrics_go_on_in_the_same_file(tmp_path):
     with open(tmp_path / "run" / "metrics.csv", "a") as file:
         file.write("9999\n")  # a row of after the checkpoint, as a crash leaves it
     resume(tmp_path / "run", total_steps=4 * UPDATE, make_envs=toy)
-    rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
+    rows = read(tmp_path / "run")
     assert [int(row["env_steps"]) for row in rows] == [UPDATE * i for i in (1, 2, 3, 4)]
 
 
@@ -305,5 +310,28 @@ def test_a_metric_that_turns_up_later_becomes_a_column(tmp_path):
     tracker(2, {"a": 2.0, "b": 3.0})
     tracker(3, {"b": 4.0})
     tracker.close()
-    rows = [tuple(row.values()) for row in csv.DictReader(open(tmp_path / "metrics.csv"))]
+    rows = [tuple(row.values()) for row in read(tmp_path)]
     assert rows == [("1", "1", ""), ("2", "2", "3"), ("3", "", "4")]
+
+
+# The engine.
+
+
+@pytest.mark.engine
+def test_a_run_on_the_engine_resumes_bitwise(tmp_path):
+    whole = TrainConfig(
+        scenario="academy_empty_goal_close",
+        num_envs=2,
+        reset_pool=2,
+        total_steps=4 * 80,
+        seed=3,
+        out=str(tmp_path / "whole"),
+        agent_config=AGENT | {"unroll_length": 40},
+    )
+    assert train(whole)["metrics"]["episode/count"] > 0
+    train(replace(whole, out=str(tmp_path / "parts"), total_steps=2 * 80))
+    resume(tmp_path / "parts", total_steps=4 * 80)
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert same(first["agent"], second["agent"])
+    assert same(first["statistics"], second["statistics"])

@@ -6,10 +6,13 @@ import pickle
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from touchline.types import EnvSpec
+
+torch.set_num_threads(1)  # toy networks are a hundred times slower with more, where cores are shared
 
 
 class ToyEnv(VectorEnv):
@@ -23,16 +26,12 @@ class ToyEnv(VectorEnv):
     terminates_after: int = 0
     truncates_after: int = 0
 
-    def __init__(
-        self, num_envs: int = 8, num_players: int = 1, lost_at: dict[int, int] | None = None
-    ) -> None:
+    def __init__(self, num_envs: int = 8, num_players: int = 1, lost_at: dict[int, int] | None = None) -> None:
         self.num_envs, self.num_players = num_envs, num_players
         self.lost_at = lost_at or {}
         shape = (3,) if num_players == 1 else (num_players, 3)
         self.single_observation_space = spaces.Box(-np.inf, np.inf, shape, np.float32)
-        self.single_action_space = (
-            spaces.Discrete(2) if num_players == 1 else spaces.MultiDiscrete([2] * num_players)
-        )
+        self.single_action_space = spaces.Discrete(2) if num_players == 1 else spaces.MultiDiscrete([2] * num_players)
         self.sign = np.ones(num_envs)
         self.time = np.zeros(num_envs, int)
         self.total = np.zeros(num_envs)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from touchline import plugins
+from touchline.networks import torch_threads
 from touchline.train_config import TrainConfig, config_of
 from touchline.types import EnvSpec, Stream
 
@@ -94,7 +95,8 @@ class TrainedPolicy:
         if observations.shape[len(batch) :] != shape:
             raise ValueError(f"expected observations [..., {shape}], got {observations.shape}")
         obs = torch.from_numpy(np.ascontiguousarray(observations).reshape(-1, *shape))
-        action = self._agent.act_greedy(obs) if self.greedy else self._agent.act(obs, self._generator)[0]
+        with torch_threads(1 if len(shape) == 1 else None):
+            action = self._agent.act_greedy(obs) if self.greedy else self._agent.act(obs, self._generator)[0]
         return action.numpy(force=True).reshape(batch)
 
 

@@ -160,9 +160,7 @@ class Train:
             result = training.resume(self.resume, total_steps=total, trackers=trackers)
         else:
             options = {
-                f.name: getattr(self, f.name)
-                for f in dataclasses.fields(self)
-                if f.name not in ("resume", "quiet")
+                f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("resume", "quiet")
             }
             config = training.TrainConfig(**options).resolved()
             config = dataclasses.replace(config, agent_config=_agent_config(config, rest))
@@ -178,16 +176,12 @@ def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
     from touchline import plugins
     from touchline.train_config import config_of
 
-    kind = plugins.load("agents", config.agent).Config
+    kind = getattr(plugins.load("agents", config.agent), "Config", None)
+    if kind is None:
+        raise ValueError(f"{config.agent!r} in agents is not one that trains; ppo does")
     start = config_of(kind, config.agent_config)
-    chosen = tyro.cli(
-        kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start
-    )
-    return {
-        k: v
-        for k, v in dataclasses.asdict(chosen).items()
-        if k in config.agent_config or v != getattr(start, k)
-    }
+    chosen = tyro.cli(kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start)
+    return {k: v for k, v in dataclasses.asdict(chosen).items() if k in config.agent_config or v != getattr(start, k)}
 
 
 def _report_training(result: dict[str, Any]) -> None:

@@ -29,6 +29,21 @@ def scoped_seed(seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def torch_threads(number: int | None) -> Iterator[None]:
+    """That many torch threads inside; None changes nothing.
+
+    With small networks, threads wait for each other longer than they compute: on a shared machine with two cores,
+    acting for 32 matches took 40 ms with two threads and 0.2 ms with one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if number is None else number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def linear(inputs: int, outputs: int, *, gain: float) -> nn.Linear:
     """A linear layer with orthogonal weights of the given gain and zero bias."""
     layer = nn.Linear(inputs, outputs)

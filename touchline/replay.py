@@ -139,9 +139,7 @@ class Replay:
             "actions": np.asarray(self.actions, np.int32),
             "rewards": np.asarray(self.rewards, np.float32),
         }
-        arrays |= {
-            f"series_{i}": np.asarray(values, np.float32) for i, values in enumerate(self.series.values())
-        }
+        arrays |= {f"series_{i}": np.asarray(values, np.float32) for i, values in enumerate(self.series.values())}
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             with part.open("wb") as file:
@@ -269,9 +267,7 @@ class ReplayWriter:
         taken = np.atleast_1d(np.asarray(actions, np.int32))
         gained = np.asarray(rewards, np.float32)
         if self._actions and set(series) != set(self._series):
-            raise ValueError(
-                f"expected the series {sorted(self._series)} in every step, got {sorted(series)}"
-            )
+            raise ValueError(f"expected the series {sorted(self._series)} in every step, got {sorted(series)}")
         self._actions.append(taken)
         self._rewards.append(np.broadcast_to(gained, taken.shape).copy())
         self._floats.append(np.array(state.floats[index]))
@@ -362,9 +358,7 @@ def frames(
     line = label or f"{replay.scenario}  ·  seed {replay.seed}"
 
     def caption(step: int) -> str:
-        numbers = (
-            [f"{name} {values[step]:+.3f}" for name, values in replay.series.items()] if step >= 0 else []
-        )
+        numbers = [f"{name} {values[step]:+.3f}" for name, values in replay.series.items()] if step >= 0 else []
         return "  ·  ".join([line, *numbers])
 
     start = interpolate(replay, 0.0)
@@ -386,9 +380,7 @@ def frames(
         state = interpolate(replay, time)
         # Steps that ended since the last picture; at the end of the episode the result card takes over.
         for step in range(shown + 1, min(int(time), replay.num_steps - 1) + 1):
-            before, after = (
-                MatchState(replay.floats[i : i + 1], replay.ints[i : i + 1]) for i in (step - 1, step)
-            )
+            before, after = (MatchState(replay.floats[i : i + 1], replay.ints[i : i + 1]) for i in (step - 1, step))
             scorer = _scorer(before, after)
             if scorer is not None:
                 held = renderer.frame(
@@ -438,8 +430,7 @@ def _ends_with_unseen_goal(replay: Replay) -> bool:
     if not replay.num_steps or not replay.result.startswith("GOAL"):
         return False
     before, after = (
-        MatchState(replay.floats[i : i + 1], replay.ints[i : i + 1])
-        for i in (replay.num_steps - 1, replay.num_steps)
+        MatchState(replay.floats[i : i + 1], replay.ints[i : i + 1]) for i in (replay.num_steps - 1, replay.num_steps)
     )
     return _jumps(before, after)
 

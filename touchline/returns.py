@@ -156,8 +156,6 @@ def _check(rewards: Tensor, **others: Tensor) -> None:
         if tensor.shape != rewards.shape:
             surplus = len(tensor) - len(rewards) if tensor.ndim == 2 else 0
             fix = _FIXES.get(surplus, "one number per transition and env is needed")
-            raise ValueError(
-                f"expected {name} [T, B] = {tuple(rewards.shape)}, got {tuple(tensor.shape)}: {fix}"
-            )
+            raise ValueError(f"expected {name} [T, B] = {tuple(rewards.shape)}, got {tuple(tensor.shape)}: {fix}")
         if name in ("terminated", "truncated") and tensor.dtype != torch.bool:
             raise ValueError(f"expected {name} of type bool, got {tensor.dtype}: call .bool()?")

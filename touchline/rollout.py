@@ -187,9 +187,7 @@ def _lose(buffer: Buffer, t: int, column: int, finals: dict[tuple[int, int], np.
     buffer.terminated[t, column], buffer.truncated[t, column] = False, True
     finals[t, column] = buffer.obs[t, column].copy()
     if t and not buffer.terminated[t - 1, column]:
-        buffer.truncated[t - 1, column] = (
-            True  # its true next observation is obs[t], so no final_obs is needed
-        )
+        buffer.truncated[t - 1, column] = True  # its true next observation is obs[t], so no final_obs is needed
 
 
 def _per_player(flags: np.ndarray, num_players: int) -> np.ndarray:

@@ -72,9 +72,7 @@ class EpisodeStatistics:
         self.recent = {name: deque(x, maxlen=self.window) for name, x in state["recent"].items()}
 
 
-def track(
-    updates: Iterable[Update], statistics: EpisodeStatistics, trackers: Sequence[Tracker]
-) -> Iterator[Update]:
+def track(updates: Iterable[Update], statistics: EpisodeStatistics, trackers: Sequence[Tracker]) -> Iterator[Update]:
     """The same updates, episode statistics among their metrics, after every tracker was told."""
     for update in updates:
         update = update._replace(metrics=update.metrics | statistics(update.episodes))

@@ -16,6 +16,7 @@ class TrainConfig:
 
     Attributes:
         total_steps: environment steps, counted per env.
+        torch_threads: threads that compute networks; None is 1 for vectors and torch's own choice for pictures.
         out: the run directory; None is a new one under `runs/`.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one.
@@ -38,6 +39,7 @@ class TrainConfig:
     num_threads: int | None = None
     workers: str = "thread"
     reset_pool: int | None = None
+    torch_threads: int | None = None
     total_steps: int = 1_000_000
     seed: int = 0
     device: str = "cpu"

@@ -15,6 +15,7 @@ import torch
 
 from touchline import checkpoint, plugins, tracking
 from touchline.agents.parts import value_targets
+from touchline.networks import torch_threads
 from touchline.rollout import Buffer, collect, env_spec
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, make_envs
@@ -150,6 +151,8 @@ def _run(
     with ExitStack() as stack:
         envs = make_envs(config)
         stack.callback(envs.close)
+        vectors = len(env_spec(envs).observation_shape) == 1
+        stack.enter_context(torch_threads(config.torch_threads or (1 if vectors else None)))
         run, statistics = Run(config, envs), tracking.EpisodeStatistics()
         if saved is not None:
             run.load_state_dict(saved)

@@ -107,11 +107,7 @@ class Scenario:
     @property
     def ends_by_clock_as_truncation(self) -> bool:
         """The clock of a drill truncates; the clock of a full match is the end of the game and terminates."""
-        return (
-            self.end_episode_on_score
-            or self.end_episode_on_out_of_play
-            or self.end_episode_on_possession_change
-        )
+        return self.end_episode_on_score or self.end_episode_on_out_of_play or self.end_episode_on_possession_change
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,7 @@ def test_the_clock_of_a_match_is_no_time_limit():
 
 
 def test_sb3s_ppo_trains_on_it():
-    envs = Sb3VecEnv(
-        touchline.make_vec("academy_empty_goal_close", 4, reset_pool=4, observation="egocentric")
-    )
+    envs = Sb3VecEnv(touchline.make_vec("academy_empty_goal_close", 4, reset_pool=4, observation="egocentric"))
     model = sb3.PPO("MlpPolicy", envs, n_steps=16, batch_size=32, seed=0)
     before = [p.detach().clone() for p in model.policy.parameters()]
     model.learn(128)

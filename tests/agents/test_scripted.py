@@ -57,9 +57,7 @@ def test_builtin_ai_and_idle_always_press_the_same():
 
 def test_random_uses_every_action_about_equally_often():
     policy = make_scripted("random", 11, seed=3)
-    counts = np.bincount(
-        np.concatenate([policy.act(empty_state(20), "left").ravel() for _ in range(20)]), minlength=19
-    )
+    counts = np.bincount(np.concatenate([policy.act(empty_state(20), "left").ravel() for _ in range(20)]), minlength=19)
     expected = 20 * 20 * 11 / 19
     assert len(counts) == 19
     assert (np.abs(counts - expected) < 5 * math.sqrt(expected)).all()

@@ -251,9 +251,7 @@ def test_the_summary_counts_the_rows():
     assert metrics["score/draw_rate"].value == difference.count(0) / 40
     assert metrics["score/loss_rate"].value == sum(d < 0 for d in difference) / 40
     assert metrics["score/goal_difference_per_game"].value == pytest.approx(np.mean(difference))
-    assert metrics["time/length_steps"].value == pytest.approx(
-        np.mean([row["length"] for row in result.rows])
-    )
+    assert metrics["time/length_steps"].value == pytest.approx(np.mean([row["length"] for row in result.rows]))
     assert result.env_steps == sum(row["length"] for row in result.rows)
 
 
@@ -336,9 +334,7 @@ def test_replays_are_the_first_episodes_with_their_true_last_state(tmp_path):
 
 
 def test_yardsticks_play_the_same_seeds_under_the_same_conditions():
-    result = play(
-        Always(1), episodes=9, seed=5, rewards={"scoring": 1.0, "checkpoints": 0.5}, control="fixed"
-    )
+    result = play(Always(1), episodes=9, seed=5, rewards={"scoring": 1.0, "checkpoints": 0.5}, control="fixed")
     others = yardsticks(result, num_envs=3, make_vec=Maker())
     assert [other.policy for other in others] == ["random", "builtin_ai"]
     for other in others:
@@ -381,9 +377,7 @@ def test_eval_json_holds_metrics_conditions_and_every_episode(tmp_path):
 
 
 def test_the_commit_is_that_of_this_checkout_or_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        module, "__file__", str(tmp_path / "site" / "touchline" / "benchmarks" / "evaluate.py")
-    )
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "site" / "touchline" / "benchmarks" / "evaluate.py"))
     assert module._commit() is None
 
 
@@ -413,9 +407,7 @@ def test_two_files_of_one_name_do_not_mix(tmp_path):
     players = []
     for action in (1, 2):
         (tmp_path / str(action)).mkdir()
-        path = written(
-            tmp_path / str(action) / "agent.py", f"def act(observations):\n    return [{action}]\n"
-        )
+        path = written(tmp_path / str(action) / "agent.py", f"def act(observations):\n    return [{action}]\n")
         players.append(load_policy(path))
     assert [player.act(None, None, "left") for player in players] == [[1], [2]]
 

@@ -203,6 +203,7 @@ class Agent:
         config = self.config
         rollout = rollout.to(self.device)
         rewards = {"extrinsic": rollout.reward} if rewards is None else rewards
+        rewards = {name: reward.to(self.device) for name, reward in rewards.items()}
         if set(rewards) != {stream.name for stream in self.streams}:
             expected = ", ".join(stream.name for stream in self.streams)
             raise ValueError(f"expected rewards of streams {expected}; got {', '.join(rewards)}")
@@ -228,9 +229,7 @@ class Agent:
             order = torch.randperm(len(valid), generator=generator, device=generator.device)
             shuffled = valid[order.to(self.device)]
             for rows in shuffled.tensor_split(max(1, round(len(valid) / config.minibatch_size))):
-                steps.append(
-                    self._step(obs[rows], action[rows], behaviour[rows], advantages[rows], targets[rows])
-                )
+                steps.append(self._step(obs[rows], action[rows], behaviour[rows], advantages[rows], targets[rows]))
                 if config.target_kl is not None and steps[-1][0].item() > config.target_kl:
                     break
             else:
@@ -288,9 +287,7 @@ class Agent:
             advantages += stream.coef * result.advantages
         return torch.stack(targets, -1).flatten(0, 1), advantages.flatten(), values[:-1].flatten(0, 1)
 
-    def _step(
-        self, obs: Tensor, action: Tensor, behaviour: Tensor, advantage: Tensor, targets: Tensor
-    ) -> Tensor:
+    def _step(self, obs: Tensor, action: Tensor, behaviour: Tensor, advantage: Tensor, targets: Tensor) -> Tensor:
         """One gradient step; its numbers in the order of the metrics' names, the largest |ratio - 1| last."""
         config = self.config
         if config.normalise_advantages:

@@ -27,13 +27,10 @@ class Sb3VecEnv(VecEnv):
     def __init__(self, envs: gym.vector.VectorEnv) -> None:
         if envs.metadata.get("autoreset_mode") is not gym.vector.AutoresetMode.SAME_STEP:
             raise ValueError(
-                "expected an environment with AutoresetMode.SAME_STEP, got "
-                f"{envs.metadata.get('autoreset_mode')}"
+                f"expected an environment with AutoresetMode.SAME_STEP, got {envs.metadata.get('autoreset_mode')}"
             )
         if getattr(envs, "num_players", 1) != 1:
-            raise ValueError(
-                f"SB3 trains one player an environment, got {envs.num_players} controlled players"
-            )
+            raise ValueError(f"SB3 trains one player an environment, got {envs.num_players} controlled players")
         self.envs = envs
         self.render_mode = envs.render_mode
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)

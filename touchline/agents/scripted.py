@@ -82,9 +82,7 @@ class Random:
 
     action_set = "default"
 
-    def __init__(
-        self, num_players: int = 1, *, seed: int = 0, num_actions: int = NUM_DEFAULT_ACTIONS
-    ) -> None:
+    def __init__(self, num_players: int = 1, *, seed: int = 0, num_actions: int = NUM_DEFAULT_ACTIONS) -> None:
         self.num_players = num_players
         self.num_actions = num_actions
         self._seed = seed
@@ -173,9 +171,7 @@ class RunAndShoot:
 NAMES = ("builtin_ai", "idle", "random", "run_and_shoot", "run_and_shoot_tap")
 
 
-def make_scripted(
-    name: str, num_players: int = 1, *, seed: int = 0
-) -> Idle | BuiltinAI | Random | RunAndShoot:
+def make_scripted(name: str, num_players: int = 1, *, seed: int = 0) -> Idle | BuiltinAI | Random | RunAndShoot:
     """The scripted policy of a name, for N = `num_players` agents of one side."""
     if name == "builtin_ai":
         return BuiltinAI(num_players)

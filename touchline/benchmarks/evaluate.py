@@ -225,9 +225,7 @@ def evaluate(
     if left < 1:
         raise ValueError(f"expected at least 1 agent on the left, got left={left}")
     if (right > 0) != (opponent is not None):
-        raise ValueError(
-            f"expected an opponent exactly where it drives players, got {opponent!r} and right={right}"
-        )
+        raise ValueError(f"expected an opponent exactly where it drives players, got {opponent!r} and right={right}")
     if replays and replay_dir is None:
         raise ValueError("expected replay_dir, the folder for the replays")
     # The sides' scripts draw from different streams although their episodes share a seed.
@@ -360,9 +358,7 @@ def _play(
                 num_actions=num_actions,
             )
         played = envs.simulator.seeds.copy()
-        observations, rewards, terminated, truncated, info = envs.step(
-            actions[:, 0] if num_players == 1 else actions
-        )
+        observations, rewards, terminated, truncated, info = envs.step(actions[:, 0] if num_players == 1 else actions)
         for i, writer in writers.items():
             writer.add(actions[i], rewards[i], envs.simulator.final_state, index=i)
         ended = np.array(terminated | truncated)
@@ -383,9 +379,7 @@ def _play(
     return [rows[i] for i in range(total)], [traces[i] for i in sorted(traces)]
 
 
-def _row(
-    episode: int, seed: int, statistics: Mapping[str, Any], terminated: bool, truncated: bool
-) -> dict[str, Any]:
+def _row(episode: int, seed: int, statistics: Mapping[str, Any], terminated: bool, truncated: bool) -> dict[str, Any]:
     difference = statistics["goals_left"] - statistics["goals_right"]
     rest = {name: value for name, value in statistics.items() if name not in ("r", "l")}
     return {

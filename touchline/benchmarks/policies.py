@@ -141,7 +141,5 @@ def checked_actions(actions: object, *, policy: str, shape: tuple[int, int], num
     if not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"{policy}: expected integer actions, got {array.dtype}")
     if array.size and (array.min() < 0 or array.max() >= num_actions):
-        raise ValueError(
-            f"{policy}: expected actions 0 to {num_actions - 1}, got {array.min()} to {array.max()}"
-        )
+        raise ValueError(f"{policy}: expected actions 0 to {num_actions - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int32)

@@ -65,9 +65,7 @@ class VectorEnv:
     def __init__(self, scenario: str, num_envs: int, num_threads: int, **options: object) -> None:
         import touchline
 
-        self._envs = touchline.make_vec(
-            scenario, num_envs, num_threads=num_threads, reset_pool=POOL, **options
-        )
+        self._envs = touchline.make_vec(scenario, num_envs, num_threads=num_threads, reset_pool=POOL, **options)
         self._envs.reset(seed=0)
         self._actions = np.random.default_rng(0).integers(0, 19, (4096, num_envs)).astype(np.int32)
         self._at = 0
@@ -95,9 +93,7 @@ class SingleEnv:
     def __init__(self, scenario: str, **options: object) -> None:
         import gymnasium
 
-        self._env = gymnasium.make(
-            f"touchline/{scenario}-v0", disable_env_checker=True, reset_pool=POOL, **options
-        )
+        self._env = gymnasium.make(f"touchline/{scenario}-v0", disable_env_checker=True, reset_pool=POOL, **options)
         self._env.reset(seed=0)
         self._actions = np.random.default_rng(0).integers(0, 19, 4096).tolist()
         self._at = 0
@@ -213,9 +209,7 @@ def _ratios(num_threads: int) -> tuple[Ratio, ...]:
             num_threads,
             {match: 0.93, drill: 0.9},
         ),
-        Ratio(
-            "vector smm / vector simple115v2", "vector smm", "vector simple115v2", 1, {match: 0.9, drill: 0.9}
-        ),
+        Ratio("vector smm / vector simple115v2", "vector smm", "vector simple115v2", 1, {match: 0.9, drill: 0.9}),
         Ratio("Gymnasium env / upstream env", "Gymnasium env", "upstream env", 1, {match: 2.2, drill: 3.0}),
         Ratio("vector smm / EnvPool smm", "vector smm", "EnvPool smm", 1, {match: 1.7, drill: 2.5}),
     )
@@ -251,9 +245,8 @@ class Report:
         ]
         for scenario, speeds in self.speeds.items():
             for name, values in speeds.items():
-                lines.append(
-                    f"| {scenario} | {name} | {statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f}) |"
-                )
+                spread = f"{min(values):.0f} to {max(values):.0f}"
+                lines.append(f"| {scenario} | {name} | {statistics.median(values):.0f} ({spread}) |")
         lines += ["", "| scenario | ratio | measured | wanted |", "|---|---|---|---|"]
         for scenario in self.speeds:
             for ratio in _ratios(self.num_threads):
@@ -315,9 +308,7 @@ def measure(
     return report
 
 
-def _makers(
-    scenario: str, num_envs: int, threads: int, skipped: dict[str, str]
-) -> dict[str, Callable[[], Candidate]]:
+def _makers(scenario: str, num_envs: int, threads: int, skipped: dict[str, str]) -> dict[str, Callable[[], Candidate]]:
     makers: dict[str, Callable[[], Candidate]] = {
         "bare C++ loop, 1 engine": lambda: BareLoop(scenario),
         "vector simple115v2": lambda: VectorEnv(scenario, num_envs, threads),
@@ -326,7 +317,7 @@ def _makers(
     }
     from touchline.envs.engine import verify
 
-    upstream = verify.installed_upstream_python()
+    upstream = verify.find_upstream_python()
     if upstream is None:
         skipped["upstream env"] = "not built here; `touchline engine verify` builds it"
     else:

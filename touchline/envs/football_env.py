@@ -100,9 +100,7 @@ class FootballEnv(gym.Env):
         """The match as it stands, B = 1."""
         return self._env.simulator.state
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode; see the class for what `seed` means. There are no options."""
         super().reset(seed=seed)
         observation, info = self._env.reset(seed=seed)

@@ -227,9 +227,7 @@ def _write_egocentric(floats, ints, num_left, num_right, rows, out):
             index = agent - num_left if right else agent
             sign = -1.0 if right else 1.0
             own_team = 1 if right else 0
-            position, other_position = (
-                (_RIGHT_POSITION, _LEFT_POSITION) if right else (_LEFT_POSITION, _RIGHT_POSITION)
-            )
+            position, other_position = (_RIGHT_POSITION, _LEFT_POSITION) if right else (_LEFT_POSITION, _RIGHT_POSITION)
             direction, other_direction = (
                 (_RIGHT_DIRECTION, _LEFT_DIRECTION) if right else (_LEFT_DIRECTION, _RIGHT_DIRECTION)
             )

@@ -167,12 +167,8 @@ class Renderer:
             x0 = -HALF_LENGTH + i * 2 * HALF_LENGTH / stripes
             x1 = x0 + 2 * HALF_LENGTH / stripes
             draw.rectangle(box(x0, -HALF_WIDTH - 1.6, x1, HALF_WIDTH + 1.6), fill=GRASS[i % 2])
-        draw.rectangle(
-            box(-HALF_LENGTH - 1.6, -HALF_WIDTH - 1.6, -HALF_LENGTH, HALF_WIDTH + 1.6), fill=GRASS[1]
-        )
-        draw.rectangle(
-            box(HALF_LENGTH, -HALF_WIDTH - 1.6, HALF_LENGTH + 1.6, HALF_WIDTH + 1.6), fill=GRASS[0]
-        )
+        draw.rectangle(box(-HALF_LENGTH - 1.6, -HALF_WIDTH - 1.6, -HALF_LENGTH, HALF_WIDTH + 1.6), fill=GRASS[1])
+        draw.rectangle(box(HALF_LENGTH, -HALF_WIDTH - 1.6, HALF_LENGTH + 1.6, HALF_WIDTH + 1.6), fill=GRASS[0])
 
         # A 12 cm line is one pixel at this size; drawn a little wider it survives video compression.
         line = max(round(0.22 * unit), k)
@@ -230,15 +226,9 @@ class Renderer:
                 pen.line(box(x, -GOAL_HALF_WIDTH, x, GOAL_HALF_WIDTH), fill=185, width=2)
             image.paste(Image.new("RGB", size, (225, 232, 228)), (0, 0), net)
             post = 0.28
-            draw.rectangle(
-                box(goal_line, -GOAL_HALF_WIDTH - post, back + side * post, -GOAL_HALF_WIDTH), fill=WHITE
-            )
-            draw.rectangle(
-                box(goal_line, GOAL_HALF_WIDTH, back + side * post, GOAL_HALF_WIDTH + post), fill=WHITE
-            )
-            draw.rectangle(
-                box(back, -GOAL_HALF_WIDTH - post, back + side * post, GOAL_HALF_WIDTH + post), fill=WHITE
-            )
+            draw.rectangle(box(goal_line, -GOAL_HALF_WIDTH - post, back + side * post, -GOAL_HALF_WIDTH), fill=WHITE)
+            draw.rectangle(box(goal_line, GOAL_HALF_WIDTH, back + side * post, GOAL_HALF_WIDTH + post), fill=WHITE)
+            draw.rectangle(box(back, -GOAL_HALF_WIDTH - post, back + side * post, GOAL_HALF_WIDTH + post), fill=WHITE)
 
         image = image.resize((self.width, self.height), Image.Resampling.BOX)
         return self._light(image)
@@ -279,9 +269,7 @@ class Renderer:
             if speed > 0.4:
                 angle = round(math.atan2(dy * METRES_Y, dx * METRES_X) / (2 * math.pi) * _ANGLES) % _ANGLES
                 length = min(round(speed), 9)
-                self._stamp(
-                    image, self._sprite("tick", team, keeper, controlled, angle, length), *self.pixel(x, y)
-                )
+                self._stamp(image, self._sprite("tick", team, keeper, controlled, angle, length), *self.pixel(x, y))
         for y, x, _, look in players:
             column, row = self.pixel(x, y)
             fx, fy = round(column * 2) % 2, round(row * 2) % 2
@@ -378,9 +366,7 @@ class Renderer:
         shadow = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
         pen = ImageDraw.Draw(shadow)
         r = radius * k
-        pen.ellipse(
-            (cx - r + 2 * s * k, cy - r + 3 * s * k, cx + r + 2 * s * k, cy + r + 3 * s * k), (0, 0, 0, 120)
-        )
+        pen.ellipse((cx - r + 2 * s * k, cy - r + 3 * s * k, cx + r + 2 * s * k, cy + r + 3 * s * k), (0, 0, 0, 120))
         canvas = Image.alpha_composite(canvas, shadow.filter(ImageFilter.GaussianBlur(1.6 * s * k)))
         draw = ImageDraw.Draw(canvas)
 
@@ -435,9 +421,7 @@ class Renderer:
 
         def wedge(tip: float, half: float, fill: tuple[int, ...]) -> None:
             corners = ((tip, 0.0), (0.0, half), (0.0, -half))
-            draw.polygon(
-                [(c + (u * cos - v * sin) * k, c + (u * sin + v * cos) * k) for u, v in corners], fill
-            )
+            draw.polygon([(c + (u * cos - v * sin) * k, c + (u * sin + v * cos) * k) for u, v in corners], fill)
 
         wedge(reach + 2.4 * s, edge * 1.02, (*INK, 150))
         wedge(reach + 0.8 * s, edge * 0.94, (*WHITE, 240))
@@ -454,8 +438,7 @@ class Renderer:
             draw.ellipse((cx - r * k, cy - r * k, cx + r * k, cy + r * k), fill=(*fill, 255))
         patch = radius * 0.42 * k
         pentagon = [
-            (cx + patch * math.sin(i * 2 * math.pi / 5), cy - patch * math.cos(i * 2 * math.pi / 5))
-            for i in range(5)
+            (cx + patch * math.sin(i * 2 * math.pi / 5), cy - patch * math.cos(i * 2 * math.pi / 5)) for i in range(5)
         ]
         draw.polygon(pentagon, fill=(*INK, 255))
         return self._finish(canvas, anchor)
@@ -565,9 +548,7 @@ class Renderer:
         x = 20 * s
         self._text(image, (x, middle), clock, 21, BAR_TEXT, align="left", bold=True)
         if s > 0.6:  # unreadable below
-            self._text(
-                image, (x + 84 * s, middle + 1 * s), f"{tenths} steps left", 12, DIM_TEXT, align="left"
-            )
+            self._text(image, (x + 84 * s, middle + 1 * s), f"{tenths} steps left", 12, DIM_TEXT, align="left")
 
         mode = GAME_MODES[int(state.get("game_mode")[0]) % len(GAME_MODES)]
         x = self.width - 20 * s

@@ -73,9 +73,7 @@ def _checkpoints(floats, ints, goal_difference, num_left, num_right, collected, 
                 out[b, agent] = np.float32(CHECKPOINT_REWARD * (NUM_CHECKPOINTS - collected[b, agent]))
                 collected[b, agent] = NUM_CHECKPOINTS
                 continue
-            controlled = (
-                ints[b, _RIGHT_CONTROLLED + agent - num_left] if right else ints[b, _LEFT_CONTROLLED + agent]
-            )
+            controlled = ints[b, _RIGHT_CONTROLLED + agent - num_left] if right else ints[b, _LEFT_CONTROLLED + agent]
             if ints[b, _OWNED_TEAM] != (1 if right else 0) or ints[b, _OWNED_PLAYER] != controlled:
                 continue
             sign = -1.0 if right else 1.0

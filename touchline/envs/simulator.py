@@ -15,7 +15,7 @@ from touchline.types import MAX_PLAYERS
 
 P = MAX_PLAYERS
 NUM_STICKY = 10
-"""Sticky actions in order: left, top_left, top, top_right, right, bottom_right, bottom, bottom_left, sprint, dribble."""
+"""Sticky actions in order: the eight directions from left clockwise (left, top_left, top, ...), sprint, dribble."""
 
 GAME_MODES = ("normal", "kick_off", "goal_kick", "free_kick", "corner", "throw_in", "penalty")
 """Names of the numbers in `game_mode`."""

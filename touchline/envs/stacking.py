@@ -38,9 +38,7 @@ class FrameStack:
         stacked: [B, N, *shape[:-1], shape[-1] * stack].
     """
 
-    def __init__(
-        self, num_envs: int, num_players: int, shape: tuple[int, ...], dtype: type, stack: int
-    ) -> None:
+    def __init__(self, num_envs: int, num_players: int, shape: tuple[int, ...], dtype: type, stack: int) -> None:
         self.stacked = np.zeros((num_envs, num_players, *shape[:-1], shape[-1] * stack), dtype)
         self._flat = self.stacked.reshape(num_envs, -1, shape[-1] * stack)
         self._channels = shape[-1]

@@ -188,9 +188,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             return np.ones(self.num_envs, bool)
         mask = np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != bool:
-            raise ValueError(
-                f"expected reset_mask [B] = ({self.num_envs},) of bool, got {mask.shape} of {mask.dtype}"
-            )
+            raise ValueError(f"expected reset_mask [B] = ({self.num_envs},) of bool, got {mask.shape} of {mask.dtype}")
         return mask
 
     def _seeds(self, seed: int | Sequence[int | None] | np.ndarray | None) -> np.ndarray | None:
@@ -207,9 +205,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             if len(seeds) != self.num_envs:
                 raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
         if seeds.min() < (0 if isinstance(seed, int | np.integer) else -1) or seeds.max() > MAX_SEED:
-            raise ValueError(
-                f"expected engine seeds from 0 to {MAX_SEED}, got {seeds.min()} to {seeds.max()}"
-            )
+            raise ValueError(f"expected engine seeds from 0 to {MAX_SEED}, got {seeds.min()} to {seeds.max()}")
         return seeds
 
     def _begin_episodes(self, rows: np.ndarray) -> None:
@@ -220,9 +216,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         if self._stack:
             self._stack.fill(self._frame, rows)
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Steps all matches with `actions` [B] (one controlled player) or [B, N]."""
         self.step_async(actions)
         return self.step_wait()
@@ -369,9 +363,7 @@ def _observation(observation: str | Callable[[int, int], Observation], left: int
             f"a vector environment has {', '.join(OBSERVATIONS)}"
         )
     if observation not in OBSERVATIONS:
-        raise ValueError(
-            f"no observation {observation!r}; there are {', '.join([*OBSERVATIONS, 'raw', 'pixels'])}"
-        )
+        raise ValueError(f"no observation {observation!r}; there are {', '.join([*OBSERVATIONS, 'raw', 'pixels'])}")
     return OBSERVATIONS[observation](left, right)
 
 

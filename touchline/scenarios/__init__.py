@@ -81,7 +81,5 @@ def _scenario_of(module: ModuleType, source: str) -> Scenario:
             "a function scenario() that returns one, or gfootball's build_scenario(builder)"
         )
     if not isinstance(found, Scenario):
-        raise ValueError(
-            f"{what} in {source}: expected a touchline.types.Scenario, got {type(found).__name__}"
-        )
+        raise ValueError(f"{what} in {source}: expected a touchline.types.Scenario, got {type(found).__name__}")
     return found

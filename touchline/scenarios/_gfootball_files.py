@@ -91,17 +91,14 @@ def _run(build_scenario: Callable[[Any], None], episode_number: int) -> dict[str
     build_scenario(builder)
     config = builder.config()
     if config.deterministic and config.reverse_team_processing:
-        raise ValueError(
-            "config().reverse_team_processing is not supported: touchline derives it from the seed"
-        )
+        raise ValueError("config().reverse_team_processing is not supported: touchline derives it from the seed")
     said = {name: getattr(config, name) for name in _FLAGS}
     said["ball_position"] = tuple(float(v) for v in list(config.ball_position)[:2])
     for side in _TEAMS:
         # An empty team gets a keeper in the corner who never moves, as upstream's scenario_builder.py does.
         entries = getattr(config, side) or [FormationEntry(-1.0, 0.42, Role.e_PlayerRole_GK, lazy=True)]
         said[side] = tuple(
-            Player(float(e.x), float(e.y), ROLES[int(e.role)], bool(e.lazy), bool(e.controllable))
-            for e in entries
+            Player(float(e.x), float(e.y), ROLES[int(e.role)], bool(e.lazy), bool(e.controllable)) for e in entries
         )
     return said
 
@@ -132,9 +129,7 @@ def scenario_from_builder(name: str, build_scenario: Callable[[Any], None]) -> S
         )
     if all(even[side] == odd[side] for side in _TEAMS):
         return Scenario(name=name, **even)
-    return Scenario(
-        name=name, alternate_left_team=odd["left_team"], alternate_right_team=odd["right_team"], **even
-    )
+    return Scenario(name=name, alternate_left_team=odd["left_team"], alternate_right_team=odd["right_team"], **even)
 
 
 @contextmanager

@@ -53,9 +53,7 @@ class FixedTarget:
         pass
 
 
-def make(
-    name: str, *, lam: float = 0.95, n: int = 5, rho_bar: float = 1.0, c_bar: float = 1.0
-) -> ValueTarget:
+def make(name: str, *, lam: float = 0.95, n: int = 5, rho_bar: float = 1.0, c_bar: float = 1.0) -> ValueTarget:
     """A value target by name.
 
     Args:

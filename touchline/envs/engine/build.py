@@ -194,15 +194,11 @@ def _download(folder: Path) -> Path:
         "--dest",
         str(folder),
     )
-    result = subprocess.run(
-        [*pip, f"gfootball=={GFOOTBALL_VERSION}"], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([*pip, f"gfootball=={GFOOTBALL_VERSION}"], capture_output=True, text=True, check=False)
     archives = list(folder.glob("gfootball-*.tar.gz"))
     if result.returncode or not archives:
         reason = (result.stderr or result.stdout).strip().splitlines()[-1:] or ["no output"]
-        raise EngineError(
-            f"pip could not download the source package gfootball {GFOOTBALL_VERSION}: {reason[0]}"
-        )
+        raise EngineError(f"pip could not download the source package gfootball {GFOOTBALL_VERSION}: {reason[0]}")
     return archives[0]
 
 
@@ -261,9 +257,7 @@ def build(
 
 
 def _compiler() -> str:
-    return subprocess.run(
-        ["g++", "--version"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()[0]
+    return subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def _run(command: list[str], out, log: Path, what: str, report: Progress) -> None:

@@ -106,9 +106,7 @@ class _Trace:
             columns[name].append(np.asarray([o[name] for o in observation]))
         columns["keys"].append(",".join(sorted(set(observation[0]))))
         if "simple115v2" in job["observations"]:
-            columns["simple115v2"].append(
-                wrappers.Simple115StateWrapper.convert_observation(observation, True)
-            )
+            columns["simple115v2"].append(wrappers.Simple115StateWrapper.convert_observation(observation, True))
         if "smm" in job["observations"]:
             smm = observation_preprocessing.generate_smm(observation)
             assert smm.shape[1:] == (72, 96, 4) and set(np.unique(smm)) <= {0, 255}

@@ -224,9 +224,7 @@ def make_job(
     what = f"{mix} actions ({action_set}), {left} left, {right} right, seed {seed}"
     job = Job(scenario, (seed,), left, right, action_set, actions, what, **options)
     if job.representation != "raw":
-        job = replace(
-            job, what=f"{what}, {job.representation}{' stacked' if job.stacked else ''}", states=False
-        )
+        job = replace(job, what=f"{what}, {job.representation}{' stacked' if job.stacked else ''}", states=False)
     return replace(job, seeds=_seeds(job))
 
 
@@ -325,9 +323,7 @@ class Trace:
 
 @functools.cache
 def _traces_dir(python: Path) -> Path:
-    library = next(
-        python.parent.parent.glob("lib/python*/site-packages/gfootball_engine/_gameplayfootball.so")
-    )
+    library = next(python.parent.parent.glob("lib/python*/site-packages/gfootball_engine/_gameplayfootball.so"))
     digest = hashlib.sha256()
     for part in (
         library.read_bytes(),
@@ -377,26 +373,18 @@ def _played_twice(python: Path, batch: Sequence[Job]) -> Iterator[list[tuple[dic
     with tempfile.TemporaryDirectory(dir=upstream_dir()) as name:
         folder, processes = Path(name), []
         for filling in _FILLINGS:
-            listed = [
-                asdict(job) | {"out": str(folder / f"{filling}-{n}.npz")} for n, job in enumerate(batch)
-            ]
+            listed = [asdict(job) | {"out": str(folder / f"{filling}-{n}.npz")} for n, job in enumerate(batch)]
             (folder / f"{filling}.json").write_text(json.dumps(listed))
-            environment = os.environ | {
-                "MALLOC_PERTURB_": str(0xFF ^ filling)
-            }  # malloc writes the complement
+            environment = os.environ | {"MALLOC_PERTURB_": str(0xFF ^ filling)}  # malloc writes the complement
             command = [str(python), "-W", "ignore", str(_TRACE_SCRIPT), str(folder / f"{filling}.json")]
             with (folder / f"{filling}.log").open("w") as log:
                 processes.append(
-                    subprocess.Popen(
-                        command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder
-                    )
+                    subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
                 )
         codes = [process.wait() for process in processes]
         if any(codes):
             log = (folder / f"{_FILLINGS[0] if codes[0] else _FILLINGS[1]}.log").read_text(errors="replace")
-            raise EngineError(
-                f"upstream's environment failed: {(log.strip() or 'no output').splitlines()[-1]}"
-            )
+            raise EngineError(f"upstream's environment failed: {(log.strip() or 'no output').splitlines()[-1]}")
         yield [tuple(dict(np.load(folder / f"{f}-{n}.npz")) for f in _FILLINGS) for n in range(len(batch))]
 
 
@@ -504,9 +492,7 @@ class Report:
         )
 
 
-def verify(
-    level: str = "short", scenarios: Sequence[str] | None = None, progress: Progress | None = None
-) -> Report:
+def verify(level: str = "short", scenarios: Sequence[str] | None = None, progress: Progress | None = None) -> Report:
     """Plays every job of a level in upstream's environment and in ours, and compares; builds the former if need be.
 
     "short" (about 12 000 steps): every scenario 300 steps with one agent; the other action set and the built-in AI,
@@ -562,9 +548,7 @@ def _row(job: Job, trace: Trace, steps: int, states: int, difference: str | None
 class _Follower:
     """Walks along one trace and remembers the first difference."""
 
-    def __init__(
-        self, job: Job, trace: Trace, observation: int = 0, step: int = 0, only: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, job: Job, trace: Trace, observation: int = 0, step: int = 0, only: Iterable[str] = ()) -> None:
         self.job, self.trace = job, trace
         self.observation, self.step = observation, step  # of the trace, to be compared next
         self.steps = self.states = 0  # compared
@@ -719,9 +703,7 @@ def _compare_batch(batch: Sequence[Job], their_traces: Sequence[Trace], *, num_t
         for index in rows:
             if followers[index].difference is None:
                 state = functools.partial(env.simulator.get_engine_state, index)
-                followers[index].check_observation(
-                    views.get(index, observation), state, last=bool(last[index])
-                )
+                followers[index].check_observation(views.get(index, observation), state, last=bool(last[index]))
 
     everyone, nobody = np.arange(len(batch)), np.zeros(len(batch), bool)
     observation, _ = env.reset(seed=[job.seeds[0] for job in batch])
@@ -775,9 +757,7 @@ def _on_threads(python: Path, scenarios: Sequence[str] | None, report: Progress)
         if scenarios and scenario not in scenarios:
             continue
         report(f"comparing {scenario} on threads", 0.0)
-        batch = [
-            make_job(scenario, 500 + n, 300, mix="shooting", observations=("simple115v2",)) for n in range(8)
-        ]
+        batch = [make_job(scenario, 500 + n, 300, mix="shooting", observations=("simple115v2",)) for n in range(8)]
         batch = [replace(job, what=f"{job.what}, match {n} of 8 on 4 threads") for n, job in enumerate(batch)]
         rows += _compare_batch(batch, list(traces(python, batch, report)), num_threads=4)
     return rows

@@ -63,9 +63,7 @@ def build_wheel(out: Path, progress: Progress | None = None) -> Path:
         facts = json.loads((built / "build.json").read_text()) | {"key": key, "platform": tag}
         contents: dict[str, bytes | Path] = {
             f"{WHEEL_PACKAGE}/__init__.py": _INIT.encode(),
-            f"{WHEEL_PACKAGE}/build.json": json.dumps(
-                facts | {"key": key, "platform": tag}, indent=2
-            ).encode(),
+            f"{WHEEL_PACKAGE}/build.json": json.dumps(facts | {"key": key, "platform": tag}, indent=2).encode(),
             f"{WHEEL_PACKAGE}/font.ttf": files.font,
         }
         contents |= _under(package, WHEEL_PACKAGE)
@@ -87,8 +85,7 @@ def platform_tag() -> str:
     version = _glibc_version()
     if version is None or platform.machine() != "x86_64" or platform.system() != "Linux":
         raise EngineError(
-            "the engine wheel is made on x86-64 Linux with glibc; "
-            f"this is {platform.system()} {platform.machine()}"
+            f"the engine wheel is made on x86-64 Linux with glibc; this is {platform.system()} {platform.machine()}"
         )
     return f"manylinux_{version.replace('.', '_')}_x86_64"
 
@@ -176,9 +173,7 @@ def own_name(soname: str, content: bytes) -> str:
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}{dot}{rest}"
 
 
-def _relink(
-    path: Path, names: Mapping[str, str], look_in: str, patchelf: str, *, soname: str | None = None
-) -> None:
+def _relink(path: Path, names: Mapping[str, str], look_in: str, patchelf: str, *, soname: str | None = None) -> None:
     needed = _output(patchelf, "--print-needed", str(path)).split()
     arguments = ["--set-rpath", look_in, *(("--set-soname", soname) if soname else ())]
     for old in needed:
@@ -190,9 +185,7 @@ def _relink(
 def debian_licences(libraries: Iterable[Path]) -> dict[str, Path]:
     """{file name: copyright file} of the Debian packages that the libraries belong to."""
     if shutil.which("dpkg-query") is None:
-        raise EngineError(
-            "the bundled libraries' licences are taken from Debian's packages: make the wheel on Debian"
-        )
+        raise EngineError("the bundled libraries' licences are taken from Debian's packages: make the wheel on Debian")
     licences = {}
     unknown = []
     for library in sorted({path.resolve() for path in libraries}):
@@ -203,17 +196,13 @@ def debian_licences(libraries: Iterable[Path]) -> dict[str, Path]:
         else:
             licences[f"{package}.txt"] = copyright_file
     if unknown:
-        raise EngineError(
-            f"no Debian package with a licence file owns {', '.join(unknown)}: it may not be passed on"
-        )
+        raise EngineError(f"no Debian package with a licence file owns {', '.join(unknown)}: it may not be passed on")
     return licences
 
 
 def _debian_package(library: Path) -> str | None:
     # A library in /usr/lib may be recorded as in /lib (merged /usr): ask by name, compare what it leads to.
-    result = subprocess.run(
-        ["dpkg-query", "-S", f"*/{library.name}"], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(["dpkg-query", "-S", f"*/{library.name}"], capture_output=True, text=True, check=False)
     for line in result.stdout.splitlines():
         owner, _, path = line.partition(": ")
         if os.path.realpath(path) == str(library):

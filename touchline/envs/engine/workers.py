@@ -7,6 +7,7 @@ own streams, and are marked in `lost`.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -171,10 +172,8 @@ class _Worker:
             raise WorkerError(f"a worker for matches {self.part.start} to {self.part.stop - 1} did not start")
 
     def send(self, *command: Any) -> None:
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead: receive() will say so
             self.pipe.send(command)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it is dead: receive() will say so
 
     def receive(self) -> bool:
         """Waits for the answer; False if the worker died. An error in the worker is raised here."""

@@ -1,0 +1,31 @@
+# make setup    everything that is needed: Debian packages, .venv, the football engine (about 5 minutes, once)
+# make demo     trains a scorer, evaluates it and writes a video
+# make test     the tests that take seconds;  make test-all adds the slow ones
+# make lint     ruff;  make clean removes what setup and the tests made, but not runs/ and not the built engine
+#
+# PYTHON=python3.12 make setup chooses the Python that .venv is made from.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+
+.PHONY: setup demo test test-all lint clean
+
+setup:
+	@bash scripts/setup.sh
+
+demo: setup
+	$(BIN)/touchline demo
+
+test: setup
+	$(BIN)/pytest -q -m "not slow"
+
+test-all: setup
+	$(BIN)/pytest -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	find touchline tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""The command line: its words, its errors, and a small training from start to film."""
+
+import json
+
+import pytest
+
+from touchline import cli
+
+
+def test_the_overview_names_every_command(capsys):
+    assert cli.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trane"], "no command 'trane'"),
+        (["engine", "bild"], "build, verify, wheel"),
+        (["scenarios", "academy_corned"], "academy_corner"),
+        (["train", "--preset", "ppo_gpu"], "ppo_cpu"),
+        (["train", "--agent", "dqn"], "ppo"),
+        (["train", "--agent", "scripted"], "scripted"),
+        (["train", "--resume", "nowhere"], "nowhere"),
+        (["evaluate", "nobody"], "a run directory"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_exists(arguments, message, capsys):
+    assert cli.run(arguments) != 0
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_an_unknown_flag_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(["train", "--learning-rat", "1"])
+    assert stopped.value.code != 0
+
+
+def test_scenarios_are_drawn_when_they_are_named(capsys):
+    assert cli.run(["scenarios"]) == 0
+    assert "academy_corner" in capsys.readouterr().out
+    assert cli.run(["scenarios", "academy_corner"]) == 0
+    assert "●" in capsys.readouterr().out
+
+
+@pytest.mark.engine
+def test_a_run_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
+    run = tmp_path / "run"
+    small = ["--num-envs", "2", "--num-threads", "2", "--unroll-length", "16", "--quiet", "--reset-pool", "2"]
+    assert cli.run(["train", "--total-steps", "64", "--out", str(run), "--learning-rate", "0.001", *small]) == 0
+    assert "env_steps_per_second" in capsys.readouterr().out
+    config = json.loads((run / "config.json").read_text())
+    assert config["agent_config"]["learning_rate"] == 0.001
+    assert config["agent_config"]["unroll_length"] == 16
+    assert config["agent_config"]["num_epochs"] == 10, "the preset's, where nothing else was said"
+    assert cli.run(["train", "--total-steps", "64", "--out", str(run), *small]) == 1, "a run is not overwritten"
+    assert cli.run(["train", "--resume", str(run), "--total-steps", "128", "--quiet"]) == 0
+    rows = (run / "metrics.csv").read_text().splitlines()
+    assert rows[-1].startswith("128,")
+    assert cli.run(["evaluate", str(run), "--episodes", "3", "--replays", "1", "--num-envs", "3"]) == 0
+    results = json.loads((run / "eval.json").read_text())["results"]
+    assert [r["policy"] for r in results] == ["run", "random", "builtin_ai"]
+    assert len({tuple(row["seed"] for row in r["rows"]) for r in results}) == 1, "all play the same seeds"
+    assert cli.run(["watch", str(next((run / "replays").glob("*.npz"))), "--out", str(run / "film.mp4")]) == 0
+    assert (run / "film.mp4").stat().st_size > 10_000
