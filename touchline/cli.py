@@ -19,14 +19,16 @@ class Doctor:
     """Says what is missing on this machine and how to mend it."""
 
     def run(self) -> int:
+        from rich.markup import escape
+
         from touchline.doctor import diagnose
 
         findings = diagnose()
         for finding in findings:
             mark = "[green]ok[/]  " if finding.ok else "[red]no[/]  " if finding.required else "[dim]--[/]  "
-            _print(f"{mark} {finding.name}: {finding.found}")
+            _print(f"{mark} {finding.name}: {escape(finding.found)}")
             if not finding.ok and finding.fix:
-                _print(f"      fix: [bold]{finding.fix}[/]")
+                _print(f"      fix: [bold]{escape(finding.fix)}[/]")
         return int(any(finding.required and not finding.ok for finding in findings))
 
 
@@ -143,6 +145,8 @@ class Train:
     """gae, vtrace or n_step."""
     checkpoint_interval: int = 500_000
     """Environment steps between checkpoints."""
+    torch_threads: int | None = None
+    """Threads of the networks; None is one for vector observations and torch's default for pictures."""
     resume: Path | None = None
     """A run directory to continue; only --total-steps is then taken from the command line."""
     quiet: bool = False
@@ -212,8 +216,8 @@ class Evaluate:
     """Who drives the `right` controlled players."""
     num_envs: int = 16
     num_threads: int | None = None
-    yardsticks: bool = True
-    """Also play random and builtin_ai."""
+    yardsticks: tuple[str, ...] = ("random", "builtin_ai")
+    """Scripted players that play the same seeds."""
     out: Path | None = None
     """Folder for eval.json, eval.md and replays; None is the run directory."""
     replays: int = 0
@@ -248,7 +252,7 @@ class Evaluate:
             )
             results = [result]
             if self.yardsticks:
-                results += evaluation.yardsticks(result, opponent=self.opponent, **common)
+                results += evaluation.yardsticks(result, names=self.yardsticks, opponent=self.opponent, **common)
         _print(evaluation.table(results))
         if out is not None:
             evaluation.write_json(results, out / "eval.json")

@@ -132,8 +132,17 @@ def locate() -> EngineFiles | None:
     spec = importlib.util.find_spec(WHEEL_PACKAGE)
     if spec and spec.submodule_search_locations:
         root = Path(next(iter(spec.submodule_search_locations)))
-        return EngineFiles(root / LIBRARY_NAME, root / "data", root / "font.ttf")
+        if _wheel_fits(root):
+            return EngineFiles(root / LIBRARY_NAME, root / "data", root / "font.ttf")
     return None
+
+
+def _wheel_fits(root: Path) -> bool:
+    """Whether an installed wheel was built from this version of our driver: its interface must be the one we call."""
+    try:
+        return json.loads((root / "build.json").read_text())["key"] == build_key("x86-64-v3")
+    except (OSError, KeyError, json.JSONDecodeError):
+        return False
 
 
 def _files(library: Path, root: Path) -> EngineFiles:

@@ -229,7 +229,10 @@ def make_job(
 
 
 def _seeds(job: Job) -> tuple[int, ...]:
-    simulator = EngineSimulator(scenario_room.load(job.scenario), 1, left=job.left, right=job.right)
+    scenario = scenario_room.load(job.scenario)
+    if not scenario.ends_by_clock_as_truncation and job.steps <= scenario.game_duration:
+        return job.seeds  # one episode, so no need to play for it
+    simulator = EngineSimulator(scenario, 1, left=job.left, right=job.right)
     simulator.reset(seeds=np.array(job.seeds))
     seeds = list(job.seeds)
     for actions in np.array(job.actions, np.int32):
@@ -240,25 +243,36 @@ def _seeds(job: Job) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+Plan = tuple[str, int, int, dict[str, object]]
+"""Scenario, seed, steps and options of `make_job`."""
+
+
 def jobs(level: str = "short", scenarios: Sequence[str] | None = None) -> Iterator[Job]:
-    """The jobs of a level, one at a time (each is played once to find the seeds of its episodes)."""
-    wanted = tuple(scenarios) if scenarios else tuple(scenario_room.names())
-    plans = [_short(name, number) for number, name in enumerate(sorted(scenario_room.names()))]
-    plans += [_SHORT_EXTRAS] + ([_full(), _WHOLE_MATCHES] if level == "full" else [])
-    for plan in plans:
-        for scenario, seed, steps, options in plan:
-            if scenario in wanted:
-                yield make_job(scenario, seed, steps, **options)
+    """The jobs of a level, one at a time: a drill is played once to find the seeds of its episodes."""
+    plans = [*_every_scenario(), *_VARIANTS]
+    if level == "full":
+        plans += [*_more_seeds(), *_WHOLE_MATCHES]
+    for scenario, seed, steps, options in plans:
+        if not scenarios or scenario in scenarios:
+            yield make_job(scenario, seed, steps, **options)
 
 
-def _short(scenario: str, number: int) -> list[tuple[str, int, int, dict]]:
+def _every_scenario() -> Iterator[Plan]:
     """Odd seeds let the right team be processed first, so both kinds take turns."""
-    return [(scenario, 100 + number, 300, {})]
+    for number, scenario in enumerate(sorted(scenario_room.names())):
+        yield scenario, 100 + number, 300, {}
+
+
+def _more_seeds() -> Iterator[Plan]:
+    for number, scenario in enumerate(sorted(scenario_room.names())):
+        for turn, mix in enumerate(("shooting", "built-in AI")):
+            options = {"mix": mix, "action_set": "v2", "observations": ("simple115v2",)}
+            yield scenario, 1001 + 3 * number + turn, 600, options
 
 
 _MATCH, _EASY, _THREE = "11_vs_11_stochastic", "11_vs_11_easy_stochastic", "academy_3_vs_1_with_keeper"
 
-_SHORT_EXTRAS: list[tuple[str, int, int, dict]] = [
+_VARIANTS: list[Plan] = [
     (_EASY, 8, 300, {"mix": "built-in AI", "action_set": "v2"}),
     (_THREE, 9, 300, {"mix": "built-in AI", "action_set": "v2"}),
     ("academy_corner", 10, 300, {"mix": "built-in AI", "action_set": "v2"}),
@@ -287,15 +301,7 @@ _SHORT_EXTRAS: list[tuple[str, int, int, dict]] = [
 ]
 
 
-def _full() -> Iterator[tuple[str, int, int, dict]]:
-    for number, scenario in enumerate(sorted(scenario_room.names())):
-        for mix in ("random", "shooting", "built-in AI"):
-            seed = 1000 * (1 + number) + len(mix)
-            yield scenario, seed, 1000, {"mix": mix, "action_set": "v2", "observations": ("simple115v2",)}
-            yield scenario, seed + 1, 500, {"mix": mix, "action_set": "v2"}
-
-
-_WHOLE_MATCHES: list[tuple[str, int, int, dict]] = [
+_WHOLE_MATCHES: list[Plan] = [
     ("11_vs_11_kaggle", 31, 3050, {"mix": "built-in AI", "action_set": "v2", "observations": ()}),
     ("11_vs_11_kaggle", 32, 3050, {"left": 1, "right": 1, "mix": "shooting", "observations": ()}),
     (_MATCH, 33, 3050, {"observations": ()}),
@@ -497,7 +503,7 @@ def verify(level: str = "short", scenarios: Sequence[str] | None = None, progres
 
     "short" (about 12 000 steps): every scenario 300 steps with one agent; the other action set and the built-in AI,
     several agents, both sides, the right side alone, tackling and shooting, upstream's whole stack of wrappers.
-    "full" adds about 100 000: more seeds, whole matches into the next one, a batch of matches on threads, and states
+    "full" adds about 50 000: more seeds, whole matches into the next one, a batch of matches on threads, and states
     taken from one engine and continued in the other.
     """
     if level not in LEVELS:
