@@ -635,10 +635,11 @@ def _differing_bytes(job: Job, index: int, ours: np.ndarray) -> str:
             if number == index:
                 places = np.flatnonzero((a == b) & (a != ours))
                 break
-    at = int(places[0]) if len(places) else -1
+    at = int(places[0]) if len(places) else 0
+    around = slice(max(at - 8, 0), at + 8)
     return (
         f"{len(places)} of {len(ours)} bytes differ, at {places[:8].tolist()}: "
-        f"upstream {a[max(at - 8, 0) : at + 8].tobytes().hex(' ')}, ours {ours[max(at - 8, 0) : at + 8].tobytes().hex(' ')}"
+        f"upstream {a[around].tobytes().hex(' ')}, ours {ours[around].tobytes().hex(' ')}"
     )
 
 

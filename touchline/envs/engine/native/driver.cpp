@@ -130,6 +130,7 @@ struct TlMatch {
   GameEnv engine;
   bool started = false;
   uint64_t configured_for = 0;  // identity of the scenario that the engine was last truly reset with
+  int32_t configured_line_up = 0;  // and the line-up
   uint64_t seed_stream = 0;
   int64_t seed = 0, episode = -1;
   int32_t line_up = 0;  // line-up of the running episode
@@ -227,6 +228,7 @@ struct TlBatch {
     configure(*config, m);
     m.engine.reset(*config, false);
     m.configured_for = scenario.identity;
+    m.configured_line_up = m.line_up;
     ContextHolder current(&m.engine);
     run_to_play(m, false);
   }
@@ -239,12 +241,10 @@ struct TlBatch {
     m.info = m.engine.get_info();
   }
 
-  // Loading a snapshot is fatal unless the engine was reset with this scenario and with teams of the same sizes.
+  // Loading a snapshot is fatal unless the engine was reset with this scenario, and exact only if with the
+  // snapshot's line-up: something that the engine derives from the line-up at a reset is not in its state.
   bool fits(const TlMatch& m) const {
-    const auto& teams = scenario.teams[m.line_up];
-    return m.configured_for == scenario.identity &&
-           int(m.engine.scenario_config.left_team.size()) == teams[0].count &&
-           int(m.engine.scenario_config.right_team.size()) == teams[1].count;
+    return m.configured_for == scenario.identity && m.configured_line_up == m.line_up;
   }
 
   void begin_episode(int index, int64_t seed) {
