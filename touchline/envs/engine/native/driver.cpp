@@ -571,7 +571,9 @@ TL_API int32_t tl_set_state(TlBatch* batch, int32_t index, const uint8_t* data, 
   m.seed = h.seed;
   m.episode = h.episode;
   m.line_up = h.line_up;
-  if (!batch->fits(m)) batch->true_reset(m);
+  // The engine's state leaves out what smooths its players' limbs. Right after a reset that holds nothing yet, and
+  // only then does a snapshot from the middle of an episode continue to the last bit.
+  batch->true_reset(m);
   batch->load_engine_state(m, std::string(reinterpret_cast<const char*>(data) + sizeof h, h.payload_size));
   m.previous_game_mode = h.previous_game_mode;
   m.previous_owner = h.previous_owner;
