@@ -18,7 +18,9 @@ def main(out: str, *runs: str) -> None:
             rows = [row for row in csv.DictReader(file) if row.get("episode/success_rate")]
         steps = [int(row["env_steps"]) / 1e6 for row in rows]
         axes.plot(steps, [100 * float(row["episode/success_rate"]) for row in rows], label=Path(run).name)
-    axes.set(xlabel="environment steps, millions", ylabel="success in training, % of the last 100 episodes", ylim=(0, 101))
+    axes.set(
+        xlabel="environment steps, millions", ylabel="success in training, % of the last 100 episodes", ylim=(0, 101)
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
     figure.tight_layout()

@@ -22,7 +22,9 @@ def upstream():
     if python is None and os.environ.get("TOUCHLINE_VERIFY") == "build":
         python = verify.upstream_python()
     if python is None:
-        pytest.skip("upstream's package is not built here: run `touchline engine verify`, or set TOUCHLINE_VERIFY=build")
+        pytest.skip(
+            "upstream's package is not built here: run `touchline engine verify`, or set TOUCHLINE_VERIFY=build"
+        )
     return python
 
 
