@@ -101,7 +101,7 @@ def test_an_engine_that_has_played_before_plays_a_seed_as_a_new_one_does():
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-@pytest.mark.parametrize("what", [match(), scenario(game_duration=25), scenario("academy_corner", game_duration=40)])
+@pytest.mark.parametrize("what", [match(), scenario(game_duration=25)])
 def test_a_reset_from_a_snapshot_is_a_true_reset_with_its_seed(what, seed):
     """Line-ups alternate, so an engine that has just played one of them is put into the other by a snapshot."""
     swapped = what
@@ -115,7 +115,7 @@ def test_a_reset_from_a_snapshot_is_a_true_reset_with_its_seed(what, seed):
     begun = []
     with simulators(pooled, *true_resets):
         pooled.reset(seeds=np.array([seed]))
-        for number in range(10):
+        for number in range(8):
             reference = true_resets[number % 2]
             reference.reset(seeds=pooled.seeds)
             assert pooled.get_engine_state(0) == reference.get_engine_state(0), f"episode {number} starts otherwise"
@@ -139,39 +139,40 @@ def test_a_reset_from_a_snapshot_is_a_true_reset_with_its_seed(what, seed):
 
 @pytest.mark.parametrize("episode", [0, 1])
 @pytest.mark.parametrize("parity", [0, 1])
-def test_a_snapshot_continues_exactly_on_a_match_with_another_past(episode, parity):
+@pytest.mark.parametrize("what", [match(), scenario(game_duration=60), scenario("5_vs_5", game_duration=60)])
+def test_a_snapshot_continues_exactly_on_a_match_with_another_past(what, parity, episode):
     """Odd engine seeds swap the order in which the teams are made, odd episodes swap the line-ups."""
-    with simulators(make(match()), make(match())) as (source, target):
-        seed = _seed_whose_episode_has(source, episode, parity)
-        source.reset(seeds=np.array([seed]))
-        for _ in range(episode):
-            source.reset()
-        assert source.seeds[0] % 2 == parity
+    if what.name == "5_vs_5" and parity:
+        pytest.xfail(
+            "the engine's own state is not complete in 5_vs_5 with an odd engine seed; see docs/environments.md"
+        )
+    with simulators(make(what), make(what)) as (source, target):
+        begin(source, episode, parity)
         list(play(source, draw(source, 10)))
         snapshot = source.get_state(0)
-        rest = draw(source, 130, seed=1)
+        rest = draw(source, 75, seed=1)
         expected = list(play(source, rest))
         assert source.episodes[0] > episode, "it goes on into the next episodes"
-        for other_episode in (0, 1):
-            for other_parity in (0, 1):
-                other = _seed_whose_episode_has(target, other_episode, other_parity)
-                target.reset(seeds=np.array([other]))
-                for _ in range(other_episode):
-                    target.reset()
-                list(play(target, draw(target, 3, seed=2)))
-                target.set_state(0, snapshot)
-                assert_same_play(play(target, rest), expected)
+        for other_episode, other_parity, steps in (
+            (0, parity, 0),
+            (0, 1 - parity, 3),
+            (1, parity, 3),
+            (1, 1 - parity, 0),
+        ):
+            begin(target, other_episode, other_parity)
+            list(play(target, draw(target, steps, seed=2)))
+            target.set_state(0, snapshot)
+            assert_same_play(play(target, rest), expected)
 
 
-def _seed_whose_episode_has(simulator, episode, parity):
-    """A seed after which the engine seed of episode 0 or 1 is even (parity 0) or odd."""
-    if episode == 0:
-        return 40 + parity
+def begin(simulator, episode, parity):
+    """Resets to the first (0) or second (1) episode after some seed, with an even (0) or odd (1) engine seed."""
     for seed in range(40, 80):
         simulator.reset(seeds=np.array([seed]))
-        simulator.reset()
+        for _ in range(episode):
+            simulator.reset()
         if simulator.seeds[0] % 2 == parity:
-            return seed
+            return
     raise AssertionError("no such seed in 40 to 79")
 
 

@@ -165,13 +165,18 @@ struct TlBatch {
   };
   std::vector<std::unique_ptr<Slot>> pool[2];
 
-  // Work: first every match's step, then resets as they come up; whoever is free takes the next job.
+  // Work: every thread steps the matches of its own range first, whose memory its core knows, and takes from the
+  // fullest other range when that is empty; resets are taken by whoever is free as they come up.
   std::vector<std::thread> threads;
   std::mutex mutex;
   std::condition_variable work_ready, work_done;
   std::vector<int32_t> actions;
   std::deque<int> resets;
-  int next_match = 0, unfinished = 0;
+  struct Range {
+    int next, end;
+  };
+  std::vector<Range> ranges;  // matches not yet taken, by thread
+  int unfinished = 0;
   bool stepping = false, stop = false;
 
   // -------------------------------------------------------------- episodes
@@ -391,7 +396,7 @@ struct TlBatch {
   // -------------------------------------------------------------- threads
 
   // Takes jobs until none is left for this thread; resets first, since they are the longest.
-  void work(std::unique_lock<std::mutex>& lock) {
+  void work(std::unique_lock<std::mutex>& lock, int thread) {
     while (stepping) {
       if (!resets.empty()) {
         const int index = resets.front();
@@ -400,15 +405,18 @@ struct TlBatch {
         begin_episode(index, -1);
         lock.lock();
         finished_one();
-      } else if (next_match < options.num_envs) {
-        const int index = next_match++;
+        continue;
+      }
+      const int index = take_match(thread);
+      if (index >= 0) {
         lock.unlock();
         const bool resets_now = step_match(index) && options.auto_reset;
         finish_step(index, resets_now);
         lock.lock();
         if (resets_now) {
           resets.push_back(index);
-          if (!threads.empty()) work_ready.notify_one();
+          work_ready.notify_one();
+          work_done.notify_one();  // the caller may be waiting with nothing to do
         } else {
           finished_one();
         }
@@ -418,6 +426,20 @@ struct TlBatch {
     }
   }
 
+  int take_match(int thread) {
+    Range* range = &ranges[thread];
+    if (range->next < range->end) return range->next++;
+    for (auto& other : ranges)
+      if (other.end - other.next > range->end - range->next) range = &other;
+    return range->next < range->end ? --range->end : -1;
+  }
+
+  bool matches_left() const {
+    for (const auto& range : ranges)
+      if (range.next < range.end) return true;
+    return false;
+  }
+
   void finished_one() {
     if (--unfinished == 0) {
       stepping = false;
@@ -425,21 +447,23 @@ struct TlBatch {
     }
   }
 
-  void serve() {
+  void serve(int thread) {
     std::unique_lock<std::mutex> lock(mutex);
     while (true) {
       work_ready.wait(lock, [this] {
-        return stop || (stepping && (next_match < options.num_envs || !resets.empty()));
+        return stop || (stepping && (matches_left() || !resets.empty()));
       });
       if (stop) return;
-      work(lock);
+      work(lock, thread);
     }
   }
 
   void begin_step(const int32_t* new_actions) {
     std::lock_guard<std::mutex> lock(mutex);
     actions.assign(new_actions, new_actions + size_t(options.num_envs) * agents);
-    next_match = 0;
+    const int threads_in_all = int(ranges.size());
+    for (int t = 0; t < threads_in_all; t++)
+      ranges[t] = {options.num_envs * t / threads_in_all, options.num_envs * (t + 1) / threads_in_all};
     unfinished = options.num_envs;
     stepping = true;
     work_ready.notify_all();
@@ -448,7 +472,7 @@ struct TlBatch {
   void finish_step_of_all() {
     std::unique_lock<std::mutex> lock(mutex);
     while (stepping) {
-      work(lock);
+      work(lock, 0);
       work_done.wait(lock, [this] { return !stepping || !resets.empty(); });
     }
   }
@@ -511,7 +535,8 @@ TL_API TlBatch* tl_create(const TlScenario* scenario, const TlOptions* options, 
       slots.emplace_back(new TlBatch::Slot);
       slots.back()->seed = scenario->deterministic ? int64_t(scenario->fixed_seed) : next_seed(&stream);
     }
-  for (int t = 1; t < options->num_threads; t++) batch->threads.emplace_back([batch] { batch->serve(); });
+  batch->ranges.assign(size_t(options->num_threads), TlBatch::Range{0, 0});
+  for (int t = 1; t < options->num_threads; t++) batch->threads.emplace_back([batch, t] { batch->serve(t); });
   return batch;
 }
 
