@@ -148,6 +148,10 @@ def _seed_next_episode(env, seed):
 def _start_from(env, path):
     """Puts an engine state that carries no pickled Python objects into the environment."""
     core = env.unwrapped._env
+    # Right after a reset with an odd seed upstream's own set_state is inexact: it adds mental images of the ball that
+    # come out the wrong way round (see driver.cpp). Some steps later the engine has all the images it ever has.
+    for _ in range(5):
+        core._env.step()
     with open(path, "rb") as state:
         core._env.set_state(state.read())
     core._state = football_env_core.EnvState()

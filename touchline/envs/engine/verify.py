@@ -202,6 +202,8 @@ MIXES: dict[str, dict[str, float]] = {
     "built-in AI": {"builtin_ai": 60.0},
 }
 """Mixes of actions: weights of some, the others weigh 1."""
+HUNTING = "hunting"
+"""A mix that is played rather than drawn, see `_hunt`."""
 
 
 def make_job(
@@ -216,16 +218,37 @@ def make_job(
     **options: object,
 ) -> Job:
     """A job with actions drawn from a mix; its later episodes have the seeds that ours take by themselves."""
-    names = ACTION_SETS[action_set]
-    weights = np.array([MIXES[mix].get(name, 1.0) for name in names])
-    generator = np.random.default_rng([seed, steps, left, right])
-    drawn = generator.choice(len(names), size=(steps, left + right), p=weights / weights.sum())
+    if mix == HUNTING:
+        drawn = _hunt(scenario, seed, steps, left)
+    else:
+        names = ACTION_SETS[action_set]
+        weights = np.array([MIXES[mix].get(name, 1.0) for name in names])
+        generator = np.random.default_rng([seed, steps, left, right])
+        drawn = generator.choice(len(names), size=(steps, left + right), p=weights / weights.sum())
     actions = tuple(tuple(map(int, row)) for row in drawn)
     what = f"{mix} actions ({action_set}), {left} left, {right} right, seed {seed}"
     job = Job(scenario, (seed,), left, right, action_set, actions, what, **options)
     if job.representation != "raw":
         job = replace(job, what=f"{what}, {job.representation}{' stacked' if job.stacked else ''}", states=False)
     return replace(job, seeds=_seeds(job))
+
+
+def _hunt(scenario: str, seed: int, steps: int, left: int) -> np.ndarray:
+    """[T, left] actions of a left team that runs at the ball and slides at whoever has it: it earns red cards."""
+    simulator = EngineSimulator(scenario_room.load(scenario), 1, left=left, right=0)
+    simulator.reset(seeds=np.array([seed]))
+    state, chosen = simulator.state, np.zeros((steps, left), np.int32)
+    slide, sprint = (ACTION_SETS["default"].index(name) for name in ("sliding", "sprint"))
+    for step in range(steps):
+        way = (state.get("ball_position")[0, :2] - state.get("left_position")[0, :left]) * (54.4, 83.6)  # metres
+        chosen[step] = 1 + np.round((np.pi - np.arctan2(-way[:, 1], way[:, 0])) / (np.pi / 4)).astype(int) % 8
+        if state.get("ball_owned_team")[0] == 1:
+            chosen[step, np.hypot(way[:, 0], way[:, 1]) < 3.0] = slide
+        if step % 10 == 0:
+            chosen[step] = sprint
+        simulator.step(chosen[step][None])
+    simulator.close()
+    return chosen
 
 
 def _seeds(job: Job) -> tuple[int, ...]:
@@ -307,6 +330,7 @@ _WHOLE_MATCHES: list[Plan] = [
     (_MATCH, 33, 3050, {"observations": ()}),
     (_EASY, 34, 3050, {"left": 11, "right": 11, "mix": "sliding", "observations": ()}),
     ("11_vs_11_hard_stochastic", 35, 3050, {"mix": "built-in AI", "action_set": "v2", "observations": ()}),
+    (_MATCH, 75, 3000, {"left": 11, "mix": HUNTING, "observations": ()}),  # three players are sent off
 ]
 
 
