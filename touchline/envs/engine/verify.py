@@ -405,7 +405,11 @@ def _played_twice(python: Path, batch: Sequence[Job]) -> Iterator[list[tuple[dic
         for filling in _FILLINGS:
             listed = [asdict(job) | {"out": str(folder / f"{filling}-{n}.npz")} for n, job in enumerate(batch)]
             (folder / f"{filling}.json").write_text(json.dumps(listed))
-            environment = os.environ | {"MALLOC_PERTURB_": str(0xFF ^ filling)}  # malloc writes the complement
+            # malloc writes the complement; its caches per thread, which would hand memory out as it was, are off.
+            environment = os.environ | {
+                "MALLOC_PERTURB_": str(0xFF ^ filling),
+                "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
+            }
             command = [str(python), "-W", "ignore", str(_TRACE_SCRIPT), str(folder / f"{filling}.json")]
             with (folder / f"{filling}.log").open("w") as log:
                 processes.append(

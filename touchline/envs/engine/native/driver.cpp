@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "game_env.hpp"
+#include "gametask.hpp"
 
 namespace {
 
@@ -129,8 +130,10 @@ void write_team(const std::vector<PlayerInfo>& team, float* position, float* dir
 struct TlMatch {
   GameEnv engine;
   bool started = false;
-  uint64_t configured_for = 0;  // identity of the scenario that the engine was last truly reset with
-  int32_t configured_line_up = 0;  // and the line-up
+  // What only a true reset sets up, and the engine's own state leaves out.
+  uint64_t configured_for = 0;               // identity of the scenario
+  bool reversed = false;                     // the right team was made first: players' time slots follow from it
+  FormationEntry formation[2][kMaxPlayers];  // line-ups as the teams hold them
   uint64_t seed_stream = 0;
   int64_t seed = 0, episode = -1;
   int32_t line_up = 0;  // line-up of the running episode
@@ -157,13 +160,13 @@ struct TlBatch {
   std::vector<std::unique_ptr<TlMatch>> matches;
   int agents = 0;
 
-  // Snapshots that resets may use in place of a true one, by line-up and slot.
+  // Snapshots that resets may use in place of a true one, by line-up, order of the teams, and slot.
   struct Slot {
     std::mutex mutex;
     int64_t seed = 0;
     std::string state;  // empty until the first true reset with this seed
   };
-  std::vector<std::unique_ptr<Slot>> pool[2];
+  std::vector<std::unique_ptr<Slot>> pool[2][2];
 
   // Work: every thread steps the matches of its own range first, whose memory its core knows, and takes from the
   // fullest other range when that is empty; resets are taken by whoever is free as they come up.
@@ -180,6 +183,8 @@ struct TlBatch {
   bool stepping = false, stop = false;
 
   // -------------------------------------------------------------- episodes
+
+  bool reversed(const TlMatch& m) const { return !scenario.deterministic && m.seed % 2; }
 
   void configure(ScenarioConfig& config, const TlMatch& m) const {
     const TlScenario& s = scenario;
@@ -207,7 +212,7 @@ struct TlBatch {
     config.second_half = s.second_half;
     config.control_all_players = s.control_all_players;
     config.game_engine_random_seed = uint32_t(m.seed);
-    config.reverse_team_processing = !s.deterministic && m.seed % 2;
+    config.reverse_team_processing = reversed(m);
   }
 
   // Runs the engine to the next frame in which an agent has a say.
@@ -233,8 +238,13 @@ struct TlBatch {
     configure(*config, m);
     m.engine.reset(*config, false);
     m.configured_for = scenario.identity;
-    m.configured_line_up = m.line_up;
+    m.reversed = reversed(m);
     ContextHolder current(&m.engine);
+    for (int side = 0; side < 2; side++) {
+      Team* team = GetGameTask()->GetMatch()->GetTeam(side);
+      const auto& players = team->GetAllPlayers();
+      for (size_t i = 0; i < players.size(); i++) m.formation[side][i] = team->GetFormationEntry(players[i]);
+    }
     run_to_play(m, false);
   }
 
@@ -243,13 +253,46 @@ struct TlBatch {
   void load_engine_state(TlMatch& m, const std::string& state) {
     ContextHolder current(&m.engine);
     m.engine.set_state(state);
+    restore_formation(m, 0, m.engine.scenario_config.left_team);
+    restore_formation(m, 1, m.engine.scenario_config.right_team);
     m.info = m.engine.get_info();
+    restore_mental_images(m);
   }
 
-  // Loading a snapshot is fatal unless the engine was reset with this scenario, and exact only if with the
-  // snapshot's line-up: something that the engine derives from the line-up at a reset is not in its state.
+  // The teams' own line-ups, which place the players at every kick-off, are those of the last true reset, and a keeper
+  // who was sent off has handed his entry on to the first player who was left.
+  void restore_formation(TlMatch& m, int side, const std::vector<FormationEntry>& line_up) {
+    Team* team = GetGameTask()->GetMatch()->GetTeam(side);
+    const auto& players = team->GetAllPlayers();
+    for (size_t i = 0; i < players.size(); i++) {
+      FormationEntry entry = m.formation[side][i];
+      entry.start_position = line_up[i].start_position;
+      entry.role = line_up[i].role;
+      entry.lazy = line_up[i].lazy;
+      entry.controllable = line_up[i].controllable;
+      team->SetFormationEntry(players[i], entry);
+    }
+    std::vector<Player*> active;
+    team->GetActivePlayers(active);
+    for (Player* player : players)
+      if (!player->IsActive() && team->GetFormationEntry(player).role == e_PlayerRole_GK && !active.empty())
+        team->SetFormationEntry(active.front(), team->GetFormationEntry(player));
+  }
+
+  // Whether a ball prediction is mirrored is not in the state either: where loading adds mental images to those that
+  // the engine has (it has none right after a reset), and the teams are reversed, they come out the wrong way round.
+  void restore_mental_images(const TlMatch& m) {
+    if (m.info.step < 0) return;  // there may be none yet
+    for (int history_ms = 0; history_ms < 300; history_ms += 100) {
+      MentalImage* image = GetGameTask()->GetMatch()->GetMentalImage(history_ms);
+      if (image->ballPredictions_mirrored) image->Mirror(false, false, true);
+    }
+  }
+
+  // Loading a snapshot is fatal unless the engine was reset with this scenario, and inexact unless its teams were made
+  // in the snapshot's order.
   bool fits(const TlMatch& m) const {
-    return m.configured_for == scenario.identity && m.configured_line_up == m.line_up;
+    return m.configured_for == scenario.identity && m.reversed == reversed(m);
   }
 
   void begin_episode(int index, int64_t seed) {
@@ -262,8 +305,10 @@ struct TlBatch {
     }
     m.line_up = int32_t(m.episode % 2);
     Slot* slot = nullptr;
-    if (seed < 0 && !pool[m.line_up].empty()) {
-      slot = pool[m.line_up][next_random(&m.seed_stream) % pool[m.line_up].size()].get();
+    // Only snapshots with the match's own order of teams fit; its seeded reset has chosen that.
+    const auto& slots = pool[m.line_up][m.reversed];
+    if (seed < 0 && !slots.empty()) {
+      slot = slots[next_random(&m.seed_stream) % slots.size()].get();
       m.seed = slot->seed;
     } else {
       m.seed = seed >= 0 ? seed : next_seed(&m.seed_stream);
@@ -508,6 +553,7 @@ struct TlBatch {
     list.pop_back();
     engine->episode = -1;
     engine->seed_stream = engine->configured_for = 0;
+    engine->reversed = false;
     return engine;
   }
 };
@@ -530,11 +576,13 @@ TL_API TlBatch* tl_create(const TlScenario* scenario, const TlOptions* options, 
   batch->agents = scenario->left_agents + scenario->right_agents;
   for (int i = 0; i < options->num_envs; i++) batch->matches.push_back(TlBatch::new_match(options->render));
   uint64_t stream = options->pool_seed;
-  for (auto& slots : batch->pool)
-    for (int k = 0; k < options->reset_pool; k++) {
-      slots.emplace_back(new TlBatch::Slot);
-      slots.back()->seed = scenario->deterministic ? int64_t(scenario->fixed_seed) : next_seed(&stream);
-    }
+  for (auto& line_up : batch->pool)
+    for (int reversed = 0; reversed < 2; reversed++)
+      for (int k = 0; k < options->reset_pool; k++) {
+        line_up[reversed].emplace_back(new TlBatch::Slot);
+        line_up[reversed].back()->seed =
+            scenario->deterministic ? int64_t(scenario->fixed_seed) : next_seed(&stream) / 2 * 2 + reversed;
+      }
   batch->ranges.assign(size_t(options->num_threads), TlBatch::Range{0, 0});
   for (int t = 1; t < options->num_threads; t++) batch->threads.emplace_back([batch, t] { batch->serve(t); });
   return batch;
@@ -596,9 +644,7 @@ TL_API int32_t tl_set_state(TlBatch* batch, int32_t index, const uint8_t* data, 
   m.seed = h.seed;
   m.episode = h.episode;
   m.line_up = h.line_up;
-  // The engine's state leaves out what smooths its players' limbs. Right after a reset that holds nothing yet, and
-  // only then does a snapshot from the middle of an episode continue to the last bit.
-  batch->true_reset(m);
+  if (!batch->fits(m)) batch->true_reset(m);
   batch->load_engine_state(m, std::string(reinterpret_cast<const char*>(data) + sizeof h, h.payload_size));
   m.previous_game_mode = h.previous_game_mode;
   m.previous_owner = h.previous_owner;
