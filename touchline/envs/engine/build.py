@@ -18,9 +18,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from touchline.envs.engine import speedups
 
 GFOOTBALL_VERSION = "2.10.2"
 GFOOTBALL_SHA256 = "1b0fdcfa78b7fadc3730585ee7f0f412ba825c27e422b2b85ea0cf7ba57800b6"
@@ -55,6 +58,9 @@ EXACT_FLAGS = (
 """Optimisation flags that leave every result as a stock build has it. `-ffp-contract=off` is the one that must stay."""
 
 NATIVE = Path(__file__).parent / "native"
+
+WITHOUT = "TOUCHLINE_ENGINE_WITHOUT"
+"""Environment variable with the names of optimisations (`speedups/`) to leave out, or "all"."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share that is done, 0 to 1."""
@@ -103,16 +109,40 @@ def _objects_key(march: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _link_key(cmake_arguments: tuple[str, ...]) -> str:
-    """Keeps a work folder with other arguments apart: CMake remembers arguments."""
-    if not cmake_arguments:
-        return ""
-    return "-" + hashlib.sha256("\0".join(cmake_arguments).encode()).hexdigest()[:8]
+def _work_dir(march: str, cmake_arguments: tuple[str, ...]) -> Path:
+    """Where objects are kept, so that a change of ours compiles what it touches and links.
+
+    CMake remembers arguments, and optimisations change files: either keeps a folder of its own.
+    """
+    apart = "\0".join((*cmake_arguments, *without()))
+    suffix = "-" + hashlib.sha256(apart.encode()).hexdigest()[:8] if apart else ""
+    return cache_dir() / f"objects-{_objects_key(march)}{suffix}"
+
+
+def _write_sources(engine: Path, target: Path) -> tuple[str, ...]:
+    """Writes the engine's sources with our optimisations to `target`, and returns the names of those.
+
+    If one of them does not fit the sources, a warning says so and all are left out.
+    """
+    chosen = speedups.chosen(without())
+    try:
+        speedups.write_tree(engine, target, chosen)
+    except speedups.PatchError as problem:
+        warnings.warn(f"the engine is built without its optimisations: {problem}", stacklevel=2)
+        chosen = ()
+        speedups.write_tree(engine, target, chosen)
+    return tuple(speedup.name for speedup in chosen)
+
+
+def without() -> tuple[str, ...]:
+    """Optimisations that this process leaves out of the engine: what the environment variable `WITHOUT` names."""
+    return tuple(sorted(set(re.findall(r"\w+", os.environ.get(WITHOUT, "")))))
 
 
 def build_key(march: str = "native") -> str:
-    """Name of a build: changes with the upstream objects and with our native sources."""
+    """Name of a build: changes with the upstream objects, with our native sources and with the optimisations."""
     digest = hashlib.sha256(_objects_key(march).encode())
+    digest.update(speedups.digest(speedups.chosen(without())).encode())
     for path in sorted(NATIVE.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -240,8 +270,8 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "build.log"
     chosen = flags(march)
-    # Objects are kept, so that a change of our driver compiles one file and links.
-    work = cache_dir() / f"objects-{_objects_key(march)}{_link_key(cmake_arguments)}"
+    work = _work_dir(march, cmake_arguments)
+    included = _write_sources(root / "third_party/gfootball_engine", work / "engine")
     with log.open("w") as out:
         configure = [
             "cmake",
@@ -249,7 +279,7 @@ def build(
             str(NATIVE),
             "-B",
             str(work),
-            f"-DGFOOTBALL_ENGINE={root / 'third_party/gfootball_engine'}",
+            f"-DGFOOTBALL_ENGINE={work / 'engine'}",
             f"-DTOUCHLINE_FLAGS={' '.join(chosen)}",
             "-DCMAKE_AR=" + (shutil.which("gcc-ar") or shutil.which("ar") or "ar"),
             *cmake_arguments,
@@ -259,7 +289,13 @@ def build(
         finished = folder / f".{LIBRARY_NAME}.{os.getpid()}"
         shutil.copy2(work / LIBRARY_NAME, finished)
         os.replace(finished, library)
-    facts = {"gfootball": GFOOTBALL_VERSION, "flags": chosen, "march": march, "compiler": _compiler()}
+    facts = {
+        "gfootball": GFOOTBALL_VERSION,
+        "flags": chosen,
+        "march": march,
+        "compiler": _compiler(),
+        "speedups": included,
+    }
     (folder / "build.json").write_text(json.dumps(facts, indent=2) + "\n")
     report("done", 1.0)
     return _files(library, root)
