@@ -6,6 +6,7 @@ the last bit, then sections, each headed by a directive that names a place in th
     // @replace FILE NAME        the definition of function NAME in FILE is replaced by the section
     // @before FILE NAME         the section goes before that definition
     // @after FILE NAME          the section goes after that definition
+    // @enter FILE NAME          the section goes to the start of its body
     // @members FILE CLASS       the section goes to the end of the definition of class CLASS
     // @top FILE                 the section goes after the last #include of FILE
     // @rename FILE NAME OLD NEW [COUNT]   inside the definition of NAME (its head included), identifier OLD becomes
@@ -53,7 +54,7 @@ class Speedup:
 
 
 _DIRECTIVE = re.compile(r"^// @(\w+) +(.*?)\s*$", re.MULTILINE)
-_ARGUMENTS = {"replace": (1,), "before": (1,), "after": (1,), "members": (1,), "top": (0,), "rename": (3, 4)}
+_ARGUMENTS = {"replace": (1,), "before": (1,), "after": (1,), "enter": (1,), "members": (1,), "top": (0,), "rename": (3, 4)}
 
 
 def load() -> tuple[Speedup, ...]:
@@ -156,11 +157,13 @@ def _apply(text: str, section: Section) -> str:
     if section.verb == "members":
         at = _class_end(text, section.arguments[0])
         return f"{text[:at]}\n{section.text}\n{text[at:]}"
-    start, end = _definition(text, section.arguments[0])
+    start, body, end = _definition(text, section.arguments[0])
     if section.verb == "replace":
         return f"{text[:start]}{section.text}{text[end:]}"
     if section.verb == "before":
         return f"{text[:start]}{section.text}\n\n{text[start:]}"
+    if section.verb == "enter":
+        return f"{text[: body + 1]}\n{section.text}\n{text[body + 1 :]}"
     if section.verb == "after":
         return f"{text[:end]}\n\n{section.text}\n{text[end:]}"
     old, new, *count = section.arguments[1:]
@@ -218,15 +221,15 @@ def _class_end(text: str, name: str) -> int:
     return _closing(blank, heads[0].end() - 1) - 1
 
 
-def _definition(text: str, name: str) -> tuple[int, int]:
-    """Where the definition of a function begins (with its return type) and ends (after its closing brace)."""
+def _definition(text: str, name: str) -> tuple[int, int, int]:
+    """Where the definition of a function begins (with its return type), its body does, and both end."""
     name, _, mark = name.partition("|")
     blank = _blanked(text)
     found = [span for head in re.finditer(rf"(?<![\w:~]){re.escape(name)}\s*\(", blank) for span in _span(blank, head)]
     found = [(start, body, end) for start, body, end in found if mark in text[start:body]]
     if len(found) != 1:
         raise PatchError(f"function {name} is defined {len(found)} times, not once")
-    return found[0][0], found[0][2]
+    return found[0]
 
 
 def _span(blank: str, head: re.Match[str]) -> Iterator[tuple[int, int, int]]:
