@@ -1,0 +1,327 @@
+// How long a player needs to the ball: the walk of 70 steps of 10 ms is laid out once for all points that are asked.
+//
+// The engine asks for every player, every frame and some twenty predicted points of the ball when he could be there,
+// and walks from his feet again for each: he fades from his present movement (step 0) to a sprint in any direction
+// (step 70), so at every step he has a place and a reach. Neither depends on the point, except that a slow player
+// starts a foot's length towards it. `Approach` keeps place and reach of all steps, made by the same additions in the
+// same order, and compares a point with eight steps at a time; the first step whose reach holds the point is the same.
+//
+// Most points are hopeless. Distances obey the triangle inequality: a point farther from the feet than the farthest
+// place plus the largest reach is in reach of no step. That bound is taken in closed form with half a metre to spare,
+// a thousand times more than rounding can add up to, and only ever says no where the walk would have said no.
+
+// @top onthepitch/AIsupport/AIfunctions.hpp
+
+struct TimeNeeded;
+
+// What a player who keeps moving for a moment and then sprints can reach, and when. Metres, metres per second.
+class Approach {
+ public:
+  Approach(const Vector3 &position, const Vector3 &movement, float maxVelocity, bool precise);
+
+  // Time to `target`, for someone who is only interested in times up to `maxTime_ms` (-1: in all).
+  TimeNeeded To(const Vector3 &target, unsigned int maxTime_ms);
+
+  // Whether `To(target, ms)` is at most `ms`, optimistically and usually. `distance` is from `position` to `target`.
+  void InTime(const Vector3 &target, float distance, unsigned int ms, bool &optimistic, bool &usual);
+
+ private:
+  static constexpr int kSteps = 70;
+  static constexpr int kPadded = 72;  // a multiple of the eight steps that are compared at once
+
+  // Number of the first step that reaches a point (kSteps: none), and the place after the last step.
+  struct Walk {
+    int optimistic = kSteps;
+    int usual = kSteps;
+    Vector3 end;
+  };
+
+  bool Hopeless(float distance, unsigned int ms) const;
+  unsigned int RoughTime_ms(const Vector3 &target) const;
+  unsigned int CloseTime_ms(const Vector3 &target) const;
+  unsigned int SprintTime_ms(const Vector3 &target, const Vector3 &end, float reach) const;
+  void LayOut();
+  Walk Follow(const Vector3 &target, int steps);
+
+  const Vector3 position;
+  const Vector3 movement;
+  const float maxVelocity;
+  const float sprint;         // the part of maxVelocity that is attained
+  const float roughDistance;  // beyond it times are estimated
+  const float speed;
+  const bool aheadOfFeet;     // fast players start in the direction of their movement, slow ones towards the point
+
+  bool laidOut = false;
+  Vector3 start;
+  float x[kPadded], y[kPadded];  // place after each step; of slow players, the step itself
+  float usualReach[kPadded], usualReachSquared[kPadded];
+  float optimisticReach[kPadded], optimisticReachSquared[kPadded];
+};
+
+// @replace onthepitch/AIsupport/AIfunctions.cpp AI_GetTimeNeededForDistance_ms
+
+namespace {
+
+constexpr unsigned int kStep_ms = 10;
+constexpr unsigned int kWalk_ms = 700;
+constexpr float kFootLength = 0.1f;
+constexpr float kUsualReach = 0.28f;
+constexpr float kOptimisticReach = 0.9f;
+
+// Shares of present movement and of sprint in each step, and bounds (not exact) of what they add up to.
+struct Fade {
+  float present[70] = {}, sprint[70] = {};
+  float presentSeconds[70] = {}, sprintSeconds[70] = {};
+  constexpr Fade() {
+    float presentSum = 0.0f, sprintSum = 0.0f;
+    for (int k = 0; k < 70; k++) {
+      float bias = (float)(k * kStep_ms) / (float)kWalk_ms;
+      present[k] = 1.0f - bias;
+      sprint[k] = bias;
+      presentSum += present[k] * 0.01f;
+      sprintSum += sprint[k] * 0.01f;
+      presentSeconds[k] = presentSum;
+      sprintSeconds[k] = sprintSum;
+    }
+  }
+};
+constexpr Fade fade;
+
+}  // namespace
+
+Approach::Approach(const Vector3 &position, const Vector3 &movement, float maxVelocity, bool precise)
+    : position(position),
+      movement(movement),
+      maxVelocity(maxVelocity),
+      sprint(maxVelocity * 0.94f),
+      roughDistance(precise ? 48.0f : 16.0f),
+      speed(movement.GetLength()),
+      aheadOfFeet(speed > idleDribbleSwitch) {}
+
+bool Approach::Hopeless(float distance, unsigned int ms) const {
+  const unsigned int last = std::min(ms / kStep_ms, kSteps - 1u);
+  const float place = kFootLength + speed * (0.01f + fade.presentSeconds[last]);
+  const float reach = kOptimisticReach + sprint * fade.sprintSeconds[last];
+  const float afterwards = ms > kWalk_ms ? sprint * (ms - kWalk_ms) * 0.001f : 0.0f;
+  return distance > place + reach + afterwards + 0.5f;
+}
+
+unsigned int Approach::RoughTime_ms(const Vector3 &target) const {
+  return int(std::round((target - (position + movement * 0.2f)).GetLength() / (maxVelocity * 0.75f) * 1000));
+}
+
+// For points within reach at once: a time under 10 ms by distance, so that players can be compared.
+unsigned int Approach::CloseTime_ms(const Vector3 &target) const {
+  return int(std::round(clamp((target - position).GetLength() / usualReach[0], 0.0f, 1.0f) * 10));
+}
+
+unsigned int Approach::SprintTime_ms(const Vector3 &target, const Vector3 &end, float reach) const {
+  const float remaining = clamp((target - end).GetLength() - reach, 0.0f, 100000.0f);
+  return kWalk_ms + (remaining / sprint) * 1000;
+}
+
+void Approach::LayOut() {
+  laidOut = true;
+  if (aheadOfFeet) {
+    start = position;
+    start += movement.GetNormalized() * kFootLength;
+    start += movement * 0.01f;
+  }
+  float growth[kSteps];
+  for (int k = 0; k < kSteps; k++) {
+    x[k] = movement.coords[0] * fade.present[k] * kStep_ms * 0.001f;
+    y[k] = movement.coords[1] * fade.present[k] * kStep_ms * 0.001f;
+    growth[k] = sprint * fade.sprint[k] * kStep_ms * 0.001f;
+  }
+  float usual = kUsualReach, optimistic = kOptimisticReach;
+  float placeX = start.coords[0], placeY = start.coords[1];
+  for (int k = 0; k < kSteps; k++) {
+    usual += growth[k];
+    optimistic += growth[k];
+    usualReach[k] = usual;
+    optimisticReach[k] = optimistic;
+    if (aheadOfFeet) {
+      placeX += x[k];
+      placeY += y[k];
+      x[k] = placeX;
+      y[k] = placeY;
+    }
+  }
+  for (int k = 0; k < kSteps; k++) {
+    usualReachSquared[k] = usualReach[k] * usualReach[k];
+    optimisticReachSquared[k] = optimisticReach[k] * optimisticReach[k];
+  }
+  for (int k = kSteps; k < kPadded; k++) {
+    x[k] = y[k] = 0.0f;
+    usualReachSquared[k] = optimisticReachSquared[k] = -1.0f;  // nothing is within it
+  }
+}
+
+Approach::Walk Approach::Follow(const Vector3 &target, int steps) {
+  if (!laidOut) LayOut();
+  Walk walk;
+  const float *placeX = x, *placeY = y;
+  float ownX[kPadded], ownY[kPadded];
+  Vector3 from = start;
+  if (!aheadOfFeet) {
+    from = position;
+    from += (target - position).GetNormalized(0) * kFootLength;
+    float x = from.coords[0], y = from.coords[1];
+    for (int k = 0; k < kSteps; k++) {
+      ownX[k] = x += this->x[k];
+      ownY[k] = y += this->y[k];
+    }
+    for (int k = kSteps; k < kPadded; k++) ownX[k] = ownY[k] = 0.0f;
+    placeX = ownX;
+    placeY = ownY;
+  }
+  const float dz = target.coords[2] - from.coords[2];
+  for (int block = 0; block < steps; block += 8) {
+    float squared[8];
+    int any = 0;
+    for (int i = 0; i < 8; i++) {
+      const float dx = target.coords[0] - placeX[block + i];
+      const float dy = target.coords[1] - placeY[block + i];
+      squared[i] = dx * dx + dy * dy + dz * dz;
+      any |= squared[i] < optimisticReachSquared[block + i];
+    }
+    if (!any) continue;
+    const int count = std::min(8, steps - block);
+    for (int i = 0; i < count; i++) {
+      if (walk.optimistic == kSteps && squared[i] < optimisticReachSquared[block + i]) walk.optimistic = block + i;
+      if (squared[i] < usualReachSquared[block + i]) {  // then the optimistic reach, ever the larger, held it as well
+        walk.usual = block + i;
+        return walk;
+      }
+    }
+  }
+  walk.end = Vector3(placeX[kSteps - 1], placeY[kSteps - 1], from.coords[2]);
+  return walk;
+}
+
+TimeNeeded Approach::To(const Vector3 &target, unsigned int maxTime_ms) {
+  TimeNeeded time;
+  if ((position - target).GetLength() > roughDistance) {
+    time.usual_ms = RoughTime_ms(target);
+    time.optimistic_ms = time.usual_ms - 200;
+    return time;
+  }
+  const bool timeOut = maxTime_ms != (unsigned int)-1;
+  // The first step after maxTime_ms ends the walk; from step 70 on there is none to end.
+  const unsigned int steps = timeOut ? std::min(maxTime_ms / kStep_ms + 1, (unsigned int)kSteps) : kSteps;
+  const Walk walk = Follow(target, steps);
+  if (walk.usual < kSteps) {
+    time.usual_ms = walk.usual * kStep_ms;
+    time.optimistic_ms = walk.optimistic * kStep_ms;
+    if (time.usual_ms == 0) time.optimistic_ms = time.usual_ms = CloseTime_ms(target);
+    return time;
+  }
+  if (timeOut && steps * kStep_ms > maxTime_ms) {
+    time.usual_ms = std::max(RoughTime_ms(target), (steps * kStep_ms + 100) * 2);
+    if (walk.optimistic < kSteps) {
+      time.optimistic_ms = walk.optimistic * kStep_ms;
+    } else {
+      time.optimistic_ms = steps < kSteps ? steps * kStep_ms : time.usual_ms;
+    }
+    return time;
+  }
+  time.usual_ms = SprintTime_ms(target, walk.end, usualReach[kSteps - 1]);
+  time.optimistic_ms = walk.optimistic < kSteps ? walk.optimistic * kStep_ms
+                                                : SprintTime_ms(target, walk.end, optimisticReach[kSteps - 1]);
+  return time;
+}
+
+void Approach::InTime(const Vector3 &target, float distance, unsigned int ms, bool &optimistic, bool &usual) {
+  optimistic = usual = false;
+  if (distance <= roughDistance && Hopeless(distance, ms)) return;
+  const TimeNeeded time = To(target, ms);
+  optimistic = time.optimistic_ms <= ms;
+  usual = time.usual_ms <= ms;
+}
+
+TimeNeeded AI_GetTimeNeededForDistance_ms(const Vector3 &playerPos, const Vector3 &playerMovement,
+                                          const Vector3 &targetPos, float maxVelocity, bool precise,
+                                          unsigned int maxTime_ms) {
+  return Approach(playerPos, playerMovement, maxVelocity, precise).To(targetPos, maxTime_ms);
+}
+
+// @replace onthepitch/player/player.cpp Player::UpdatePossessionStats
+
+void Player::UpdatePossessionStats() {
+  Ball *ball = match->GetBall();
+  const Vector3 position = GetPosition();
+  const Vector3 movement = GetMovement();
+  const float maxVelocity = GetMaxVelocity();
+
+  timeNeededToGetToBall_previous_ms = timeNeededToGetToBall_ms;
+  timeNeededToGetToBall_ms = std::max(
+      ballPredictionSize_ms,
+      (unsigned int)(std::round((ball->Predict(ballPredictionSize_ms - 10).Get2D() - (position + movement * 0.2f)).GetLength() /
+                                (maxVelocity * 0.75f) * 1000)));
+  timeNeededToGetToBall_optimistic_ms = timeNeededToGetToBall_ms;
+
+  const e_FunctionType function = CastHumanoid()->GetCurrentFunctionType();
+  const bool justKicked = (function == e_FunctionType_ShortPass || function == e_FunctionType_LongPass ||
+                           function == e_FunctionType_HighPass || function == e_FunctionType_Shot) &&
+                          !TouchPending();
+
+  // Coarse steps along the predicted path until the ball can be reached, then again from the step before by 10 ms.
+  Approach approach(position, movement, maxVelocity, team->GetDesignatedTeamPossessionPlayer() == this);
+  bool refine = false;
+  unsigned int timeStep_ms = 10;
+  unsigned int previous_ms = 0;
+  for (unsigned int ms = justKicked ? 500 : 0; ms < ballPredictionSize_ms; ms += timeStep_ms) {
+    const Vector3 place = ball->Predict(ms);
+    const Vector3 ground = place.Get2D();
+    const float distance = (position - ground).GetLength();
+    if (place.coords[2] < 1.5f) {
+      bool optimistic, usual;
+      approach.InTime(ground, distance, ms, optimistic, usual);
+      if (optimistic && ms < timeNeededToGetToBall_optimistic_ms) timeNeededToGetToBall_optimistic_ms = ms;
+      if (usual) {
+        if (refine) {
+          timeNeededToGetToBall_ms = ms;
+          break;
+        }
+        ms = previous_ms;
+        refine = true;
+      }
+    }
+    if (refine) {
+      timeStep_ms = 10;
+    } else {
+      // The ball at 50 m/s does not come near sooner than this.
+      const unsigned int timeToGo_ms = int(std::round(((distance + 0.2f) / 50.0f) * 1000.0f));
+      timeStep_ms = clamp(timeToGo_ms, 10, 500);
+      timeStep_ms = (timeStep_ms / 10) * 10;
+    }
+    previous_ms = ms;
+  }
+
+  if (TouchAnim() && TouchPending()) {
+    const unsigned int touch_ms = (CastHumanoid()->GetTouchFrame() - GetCurrentFrame()) * 10;
+    timeNeededToGetToBall_ms = std::min(timeNeededToGetToBall_ms, touch_ms);
+    timeNeededToGetToBall_optimistic_ms = timeNeededToGetToBall_ms;
+  }
+
+  if (timeNeededToGetToBall_ms < defaultTouchOffset_ms) {
+    const float distance = ((position + movement * (defaultTouchOffset_ms * 0.001)) -
+                            ball->Predict(defaultTouchOffset_ms).Get2D()).GetLength();
+    timeNeededToGetToBall_ms = NormalizedClamp(distance, 0.0f, 0.6f) * defaultTouchOffset_ms;
+    timeNeededToGetToBall_optimistic_ms = timeNeededToGetToBall_ms;
+  }
+
+  const Team *opponents = match->GetTeam(1 - team->GetID());
+  hasPossession = !justKicked && AI_HasPossession(ball, this);
+  hasBestPossession = hasPossession && opponents->GetTimeNeededToGetToBall_ms() > GetTimeNeededToGetToBall_ms();
+  hasUniquePossession = hasPossession && !opponents->HasPossession();
+
+  if (match->GetBallRetainer() == this) {
+    timeNeededToGetToBall_ms = 1;
+    timeNeededToGetToBall_optimistic_ms = 1;
+    SetDesiredTimeToBall_ms(timeNeededToGetToBall_ms);
+    hasPossession = hasBestPossession = hasUniquePossession = true;
+  } else if (match->GetBallRetainer() != 0) {
+    hasPossession = hasBestPossession = hasUniquePossession = false;
+  }
+}
