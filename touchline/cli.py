@@ -38,10 +38,16 @@ class EngineBuild:
 
     force: bool = False
     """Build again even if the library is there."""
+    without: tuple[str, ...] = ()
+    """Optimisations to leave out, or `all`. Such a build is used where TOUCHLINE_ENGINE_WITHOUT names the same."""
 
     def run(self) -> int:
+        import os
+
         from touchline.envs.engine import build
 
+        if self.without:
+            os.environ[build.WITHOUT] = ",".join(self.without)
         with _progress("engine") as progress:
             files = build.build(force=self.force, progress=progress)
         _print(f"engine: {files.library}")

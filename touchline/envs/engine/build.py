@@ -112,11 +112,11 @@ def _objects_key(march: str) -> str:
 def _work_dir(march: str, cmake_arguments: tuple[str, ...]) -> Path:
     """Where objects are kept, so that a change of ours compiles what it touches and links.
 
-    CMake remembers arguments, and optimisations change files: either keeps a folder of its own.
+    CMake remembers arguments, so a build with some has a folder of its own; so have, together, all builds without
+    some optimisations, for that changes files.
     """
-    apart = "\0".join((*cmake_arguments, *without()))
-    suffix = "-" + hashlib.sha256(apart.encode()).hexdigest()[:8] if apart else ""
-    return cache_dir() / f"objects-{_objects_key(march)}{suffix}"
+    suffix = "-" + hashlib.sha256("\0".join(cmake_arguments).encode()).hexdigest()[:8] if cmake_arguments else ""
+    return cache_dir() / f"objects-{_objects_key(march)}{suffix}{'-without' if without() else ''}"
 
 
 def _write_sources(engine: Path, target: Path) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import functools
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,7 @@ import numpy as np
 
 from touchline import scenarios as scenario_room
 from touchline.envs.actions import ACTION_SETS
-from touchline.envs.engine import build
+from touchline.envs.engine import build, speedups
 from touchline.envs.engine.build import EngineError, Progress
 from touchline.envs.engine.engine import EngineSimulator
 from touchline.envs.observations import SuperMiniMap, raw_observation
@@ -480,6 +481,7 @@ class Row:
         goals, episodes: what happened in them.
         masked: bytes of the states that upstream itself never wrote.
         difference: the first one (where, upstream's value, ours), or None.
+        culprit: the optimisation of our engine that causes it, or what is known about that.
     """
 
     scenario: str
@@ -490,6 +492,7 @@ class Row:
     episodes: int
     masked: int
     difference: str | None
+    culprit: str = ""
 
     @property
     def ok(self) -> bool:
@@ -498,7 +501,7 @@ class Row:
 
     def __str__(self) -> str:
         text = f"{self.scenario}: {self.what}: {self.steps} steps, {self.states} states"
-        return text if self.ok else f"{text}: {self.difference}"
+        return text if self.ok else f"{text}: {self.difference}{f' ({self.culprit})' if self.culprit else ''}"
 
 
 @dataclass(frozen=True)
@@ -548,6 +551,8 @@ def verify(level: str = "short", scenarios: Sequence[str] | None = None, progres
     for number, (job, trace) in enumerate(zip(planned, traces(python, planned, progress), strict=True)):
         report(f"comparing {job.scenario}", number / len(planned))
         rows.append(compare(job, trace))
+        if not rows[-1].ok and not any(row.culprit for row in rows):
+            rows[-1] = replace(rows[-1], culprit=_culprit(job, report))
     if level == "full":
         for check in (_on_threads, _states_to_and_fro):
             rows += check(python, scenarios, report)
@@ -563,6 +568,31 @@ def compare(job: Job, trace: Trace) -> Row:
     if job.representation != "raw":
         return _compare_wrappers(job, trace)
     return _compare_batch([job], [trace], num_threads=1)[0]
+
+
+def _culprit(job: Job, report: Progress) -> str:
+    """Which optimisation makes `job` differ: it is played by an engine without any, then by engines that lack one."""
+    for name in ("all", *(speedup.name for speedup in speedups.chosen(build.without()))):
+        report(f"building the engine without {name}", 0.0)
+        environment = os.environ | {build.WITHOUT: ",".join((*build.without(), name))}
+        command = (sys.executable, "-c", f"from {__name__} import replay; replay()")
+        done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, env=environment, check=False)
+        if done.returncode:
+            return f"the search for the optimisation that causes it failed: {done.stderr.decode()[-300:]}"
+        equal = done.stdout.decode().splitlines()[-1] == "equal"
+        if name == "all" and not equal:
+            return "it is there without any optimisation"
+        if name != "all" and equal:
+            return f"caused by the optimisation {name}"
+    return "no single optimisation causes it"
+
+
+def replay() -> None:
+    """Plays the job on standard input with the engine that the environment asks for, and prints "equal" if it is."""
+    job = pickle.load(sys.stdin.buffer)
+    build.build()
+    equal = compare(job, next(traces(find_upstream_python(), [job]))).ok
+    sys.stdout.write("equal\n" if equal else "differs\n")
 
 
 def _row(job: Job, trace: Trace, steps: int, states: int, difference: str | None) -> Row:

@@ -54,7 +54,15 @@ class Speedup:
 
 
 _DIRECTIVE = re.compile(r"^// @(\w+) +(.*?)\s*$", re.MULTILINE)
-_ARGUMENTS = {"replace": (1,), "before": (1,), "after": (1,), "enter": (1,), "members": (1,), "top": (0,), "rename": (3, 4)}
+_ARGUMENTS = {
+    "replace": (1,),
+    "before": (1,),
+    "after": (1,),
+    "enter": (1,),
+    "members": (1,),
+    "top": (0,),
+    "rename": (3, 4),
+}
 
 
 def load() -> tuple[Speedup, ...]:
@@ -79,14 +87,14 @@ def parse(name: str, text: str) -> Speedup:
     """Reads one file of directives and sections."""
     marks = list(_DIRECTIVE.finditer(text))
     needs, sections = [], []
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for number, mark in enumerate(marks):
         verb, arguments = mark[1], mark[2].split()
         if verb == "needs":
             needs += arguments
             continue
         if verb not in _ARGUMENTS or len(arguments) - 1 not in _ARGUMENTS[verb]:
             raise PatchError(f"{name}: cannot read the directive {mark[0]!r}")
-        section = text[mark.end() : following.start() if following else None].strip("\n")
+        section = text[mark.end() : marks[number + 1].start() if mark is not marks[-1] else None].strip("\n")
         sections.append(Section(verb, arguments[0], tuple(arguments[1:]), section))
     about = text[: marks[0].start()] if marks else text
     return Speedup(name, re.sub(r"^// ?", "", about, flags=re.MULTILINE).strip(), tuple(needs), tuple(sections))
