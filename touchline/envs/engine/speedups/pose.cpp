@@ -30,7 +30,8 @@
       bool ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, float smoothFactor, const Vector3 &basePos,
                        radian baseRot, BiasedOffsets &offsets, MovementHistory &history, bool noPos);
       const PoseTable &Poses() const;
-      mutable std::shared_ptr<PoseTable> poses_;  // of the key frames as they are; dropped with DirtyCache
+      // Of the key frames as they are; dropped with DirtyCache. Engines share equal tables.
+      mutable std::shared_ptr<const PoseTable> poses_;
 
 // @members types/spatial.hpp Spatial
     public:
@@ -40,6 +41,11 @@
 
 // @enter utils/animation.cpp Animation::DirtyCache
   poses_.reset();
+
+// @top utils/animation.cpp
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
 
 // @rename utils/animation.cpp Animation::Apply Animation::Apply Animation::ApplyPlain
 
@@ -179,6 +185,24 @@ void slerp(Lanes &a, float bias, const Lanes &b) {
   a = result;
 }
 
+// Quaternion::Normalize, of one.
+inline Quaternion normalized(const Quaternion &q) {
+  const float *e = q.elements;
+  const float magnitude = e[0] * e[0] + e[1] * e[1] + e[2] * e[2] + e[3] * e[3];
+  if (!(magnitude >= 0.001f && magnitude < 1.999f)) return q.GetNormalized();
+  const float factor = float(2.0 / (1.0 + double(magnitude)));
+  return Quaternion(e[0] * factor, e[1] * factor, e[2] * factor, e[3] * factor);
+}
+
+// Quaternion::operator*
+inline Quaternion times(const Quaternion &q, const Quaternion &r) {
+  const float *a = q.elements, *b = r.elements;
+  return Quaternion(a[3] * b[0] + a[0] * b[3] + a[1] * b[2] - a[2] * b[1],
+                    a[3] * b[1] + a[1] * b[3] + a[2] * b[0] - a[0] * b[2],
+                    a[3] * b[2] + a[2] * b[3] + a[0] * b[1] - a[1] * b[0],
+                    a[3] * b[3] - a[0] * b[0] - a[1] * b[1] - a[2] * b[2]);
+}
+
 // How much of the pose before stays, and how fast the joints may turn, in frame 0 to 8 of an animation.
 struct Smoothing {
   float begin_bias[kSmoothedFrames + 1];
@@ -211,15 +235,43 @@ struct Animation::PoseTable {
   bool usual = false;  // a root and thirteen joints, each once
   int frames = 0;
   int joints = 0;
-  int part[kLanes];           // body part of a lane
+  int part[kLanes] = {};      // body part of a lane
   std::vector<Lanes> pose;    // [frames], halfway to the next frame
   std::vector<Vector3> root;  // [frames]
 };
 
+namespace {
+
+// The table itself, or an equal one that another engine has made.
+std::shared_ptr<const Animation::PoseTable> shared(std::shared_ptr<const Animation::PoseTable> table) {
+  static std::mutex mutex;
+  static auto *known = new std::unordered_multimap<uint64_t, std::weak_ptr<const Animation::PoseTable>>;
+  const size_t lanes = table->pose.size() * sizeof(Lanes), roots = table->root.size() * sizeof(Vector3);
+  const void *pose = table->pose.data(), *root = table->root.data();
+  uint64_t hash = 0xcbf29ce484222325ull;  // FNV-1a
+  for (size_t i = 0; i < lanes; i += 4) {
+    uint32_t word;
+    memcpy(&word, static_cast<const char *>(pose) + i, 4);
+    hash = (hash ^ word) * 0x100000001b3ull;
+  }
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto same = known->equal_range(hash);
+  for (auto one = same.first; one != same.second; ++one) {
+    const auto other = one->second.lock();
+    if (other && other->pose.size() == table->pose.size() && other->joints == table->joints &&
+        !memcmp(other->part, table->part, sizeof table->part) && !memcmp(other->pose.data(), pose, lanes) &&
+        !memcmp(other->root.data(), root, roots))
+      return other;
+  }
+  known->emplace(hash, table);
+  return table;
+}
+
+}  // namespace
+
 const Animation::PoseTable &Animation::Poses() const {
   if (poses_) return *poses_;
   auto table = std::make_shared<PoseTable>();
-  poses_ = table;
   const int nodes = nodeAnimations.size();
   bool seen[body_part_max] = {};
   table->usual = nodes > 0 && nodes - 1 <= kLanes && nodeAnimations[0]->nodeName == player;
@@ -228,7 +280,10 @@ const Animation::PoseTable &Animation::Poses() const {
     table->usual = part < body_part_max && !seen[part];
     if (table->usual) seen[part] = true;
   }
-  if (!table->usual) return *table;
+  if (!table->usual) {
+    poses_ = table;
+    return *poses_;
+  }
   table->frames = frameCount;
   table->joints = nodes - 1;
   table->pose.resize(frameCount);
@@ -250,7 +305,8 @@ const Animation::PoseTable &Animation::Poses() const {
       }
     }
   }
-  return *table;
+  poses_ = shared(std::move(table));
+  return *poses_;
 }
 
 void Animation::Apply(const NodeMap &nodeMap, int frame, int timeOffset_ms, bool smooth, float smoothFactor,
@@ -291,12 +347,17 @@ bool Animation::ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, floa
     if (part == body) {
       Quaternion turn;
       turn.SetAngleAxis(baseRot, Vector3(0, 0, 1));
-      pose.set(i, (turn * pose.get(i)).GetNormalized());
+      pose.set(i, normalized(times(turn, pose.get(i))));
     }
     BiasedOffset &offset = offsets[BodyPart(part)];
     if (offset.bias != 0.0f) {
       offset.orientation.MakeSameNeighborhood(pose.get(i));
-      pose.set(i, pose.get(i).GetLerped(offset.bias, offset.orientation).GetNormalized());
+      const Quaternion desired = pose.get(i);
+      const float *from = desired.elements, *to = offset.orientation.elements, rest = 1 - offset.bias;
+      const float bias = offset.bias;
+      const Quaternion mixed(from[0] * rest + to[0] * bias, from[1] * rest + to[1] * bias,
+                             from[2] * rest + to[2] * bias, from[3] * rest + to[3] * bias);
+      pose.set(i, normalized(normalized(mixed)));
     }
   }
   for (int i = joints; i < kLanes; i++) now.set(i, Quaternion());
@@ -323,9 +384,9 @@ bool Animation::ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, floa
       const float speed = 2.0f * std::acos(clamp(dot[i], -1.0f, 1.0f)) / (10.0f * 0.001f);
       if (!(speed > s.top_speed[smoothed][part])) continue;
       const Quaternion from = current.get(i);
-      const Quaternion wanted = from.GetRotationTo(pose.get(i)).GetNormalized();
+      const Quaternion wanted = normalized(times(pose.get(i), from.GetInverse()));
       const Quaternion allowed = wanted.GetRotationMultipliedBy(s.top_speed[smoothed][part] / speed);
-      pose.set(i, (allowed * from).GetNormalized());
+      pose.set(i, normalized(times(allowed, from)));
     }
   }
   same_neighborhood(pose, now, dot);
