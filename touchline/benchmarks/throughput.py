@@ -26,6 +26,8 @@ import numpy as np
 POOL = 32
 """Start states in the pool of every candidate that has one."""
 
+BARE, STOCK = "bare C++ loop, 1 engine", "stock engine, inside upstream's env"
+
 
 class Candidate(Protocol):
     """Something that can be asked to step for a while."""
@@ -173,6 +175,47 @@ serve(step, 1)
 """
 )
 
+# The time inside upstream's engine alone, whatever its Python layer adds: what a stock build gives.
+_STOCK = (
+    _PEER_LOOP.replace("time.perf_counter()", "clock()")
+    + """
+import numpy as np
+import gfootball.env as football
+inside = 0.0
+def clock():
+    return inside
+class Timed:
+    def __init__(self, engine):
+        self.__dict__["engine"] = engine
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+    def __setattr__(self, name, value):
+        setattr(self.engine, name, value)
+    def timed(self, call, *arguments):
+        global inside
+        started = time.perf_counter()
+        result = call(*arguments)
+        inside += time.perf_counter() - started
+        return result
+    def perform_action(self, *arguments):
+        return self.timed(self.engine.perform_action, *arguments)
+    def step(self):
+        return self.timed(self.engine.step)
+env = football.create_environment(env_name=sys.argv[1], representation="raw", rewards="scoring",
+                                  other_config_options={"game_engine_random_seed": 0})
+env.reset()
+core = env.unwrapped._env
+core._env = Timed(core._env)
+rng = np.random.default_rng(0)
+def step():
+    if env.step(int(rng.integers(19)))[2]:
+        engine, core._env = core._env, core._env.engine
+        env.reset()
+        core._env = engine
+serve(step, 1)
+"""
+)
+
 _ENVPOOL = (
     _PEER_LOOP
     + """
@@ -200,18 +243,19 @@ class Ratio(NamedTuple):
 
 
 def _ratios(num_threads: int) -> tuple[Ratio, ...]:
-    match, drill = "11_vs_11_easy_stochastic", "academy_3_vs_1_with_keeper"
+    match, drill, duel = "11_vs_11_easy_stochastic", "academy_3_vs_1_with_keeper", "academy_empty_goal_close"
     return (
+        Ratio("engine / stock engine", BARE, STOCK, 1, {match: 5.0, drill: 5.0, duel: 5.0}),
         Ratio(
             f"vector simple115v2 / {num_threads} x bare loop",
             "vector simple115v2",
-            "bare C++ loop, 1 engine",
+            BARE,
             num_threads,
             {match: 0.93, drill: 0.9},
         ),
         Ratio("vector smm / vector simple115v2", "vector smm", "vector simple115v2", 1, {match: 0.9, drill: 0.9}),
-        Ratio("Gymnasium env / upstream env", "Gymnasium env", "upstream env", 1, {match: 2.2, drill: 3.0}),
-        Ratio("vector smm / EnvPool smm", "vector smm", "EnvPool smm", 1, {match: 1.7, drill: 2.5}),
+        Ratio("Gymnasium env / upstream env", "Gymnasium env", "upstream env", 1, {match: 6.0, drill: 3.0}),
+        Ratio("vector smm / EnvPool smm", "vector smm", "EnvPool smm", 1, {match: 6.5, drill: 8.0}),
     )
 
 
@@ -310,7 +354,7 @@ def measure(
 
 def _makers(scenario: str, num_envs: int, threads: int, skipped: dict[str, str]) -> dict[str, Callable[[], Candidate]]:
     makers: dict[str, Callable[[], Candidate]] = {
-        "bare C++ loop, 1 engine": lambda: BareLoop(scenario),
+        BARE: lambda: BareLoop(scenario),
         "vector simple115v2": lambda: VectorEnv(scenario, num_envs, threads),
         "vector smm": lambda: VectorEnv(scenario, num_envs, threads, observation="smm"),
         "Gymnasium env": lambda: SingleEnv(scenario),
@@ -319,8 +363,9 @@ def _makers(scenario: str, num_envs: int, threads: int, skipped: dict[str, str])
 
     upstream = verify.find_upstream_python()
     if upstream is None:
-        skipped["upstream env"] = "not built here; `touchline engine verify` builds it"
+        skipped["upstream env"] = skipped[STOCK] = "not built here; `touchline engine verify` builds it"
     else:
+        makers[STOCK] = lambda: Peer(upstream, _STOCK, scenario)
         makers["upstream env"] = lambda: Peer(upstream, _UPSTREAM, scenario)
     if importlib.util.find_spec("envpool") is None:
         skipped["EnvPool smm"] = "the package envpool is not installed"
