@@ -14,6 +14,7 @@
 struct ChoiceFacts {
   Vector3 direction; // outgoing, snapped to the nearest preferred one
   Vector3 movement;  // the same with outgoing speed
+  int sameMovement;  // number of this pair: there are few
   Vector3 bodyIn;    // body direction at the start, snapped to the nearest allowed one
   Vector3 trip;      // direction of a fall
   radian gaze;       // outgoing angle plus body angle, both snapped
@@ -99,6 +100,15 @@ const ChoiceFacts *HumanoidBase::Facts() const {
       ChoiceFacts of;
       of.direction = ForceIntoPreferredDirectionVec(anim->GetOutgoingDirection());
       of.movement = of.direction * RangeVelocity(anim->GetOutgoingVelocity());
+      of.sameMovement = 0;
+      for (const ChoiceFacts &other : table) {
+        if (!memcmp(&other.direction, &of.direction, sizeof(Vector3)) &&
+            !memcmp(&other.movement, &of.movement, sizeof(Vector3))) {
+          of.sameMovement = other.sameMovement;
+          break;
+        }
+        of.sameMovement = std::max(of.sameMovement, other.sameMovement + 1);
+      }
       of.bodyIn = ForceIntoAllowedBodyDirectionVec(anim->GetIncomingBodyDirection());
       of.trip = trip.empty() ? Vector3(0) : GetVectorFromString(trip);
       of.gaze = ForceIntoAllowedBodyDirectionAngle(anim->GetOutgoingBodyAngle()) +
@@ -255,7 +265,15 @@ void HumanoidBase::_KeepBestDirectionAnims(DataSet &dataSet, const PlayerCommand
                                            radian allowedAngle, int allowedVelocitySteps, int forcedQuadrantID) {
   assert(forcedQuadrantID == -1); // as in all calls
   const bool preferBase = strict && command.desiredFunctionType != e_FunctionType_Movement;
-  auto rate = [&](const ChoiceFacts &of) { return RateMovement(of, 0); };
+  constexpr int kMovements = 64; // of at most eleven directions and four speeds
+  float ratings[kMovements];
+  bool rated[kMovements] = {};
+  auto rate = [&](const ChoiceFacts &of) -> double {
+    const int movement = of.sameMovement;
+    if (movement >= kMovements) return RateMovement(of, 0);
+    if (!rated[movement]) ratings[movement] = RateMovement(of, 0), rated[movement] = true;
+    return ratings[movement];
+  };
   KeepLikeBest(dataSet, rate, preferBase, [&](const ChoiceFacts &of, const ChoiceFacts &best) {
     if (strict) return of.quadrant == best.quadrant;
     const Quadrant &quadrant = anims->GetQuadrant(of.quadrant), &bestQuadrant = anims->GetQuadrant(best.quadrant);
