@@ -14,9 +14,13 @@
 struct ChoiceFacts {
   Vector3 direction; // outgoing, snapped to the nearest preferred one
   Vector3 movement;  // the same with outgoing speed
+  int sameMovement;  // number of this pair: there are few
   Vector3 bodyIn;    // body direction at the start, snapped to the nearest allowed one
   Vector3 trip;      // direction of a fall
   radian gaze;       // outgoing angle plus body angle, both snapped
+  Vector3 translation, directionOut, bodyOut;
+  radian bodyPenalty; // for not ending straight ahead
+  int sameOut;        // index of the first animation with the same two directions at the end
   float idleLevel;
   double priority;
   int quadrant, velocityIn, velocityOut;
@@ -60,8 +64,8 @@ struct ChoiceFacts {
     Rating RatingBehind(Comparison comparison) const;
     void SortRated(DataSet::iterator first, DataSet::iterator last, Rating rating) const;
 
-    template <class Keep>
-    void KeepLikeBest(DataSet &dataSet, Rating rating, bool preferBase, Keep keep) const;
+    template <class Rate, class Keep>
+    void KeepLikeBest(DataSet &dataSet, Rate rate, bool preferBase, Keep keep) const;
 
 // @replace onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::_KeepBestDirectionAnims
 namespace {
@@ -96,10 +100,29 @@ const ChoiceFacts *HumanoidBase::Facts() const {
       ChoiceFacts of;
       of.direction = ForceIntoPreferredDirectionVec(anim->GetOutgoingDirection());
       of.movement = of.direction * RangeVelocity(anim->GetOutgoingVelocity());
+      of.sameMovement = 0;
+      for (const ChoiceFacts &other : table) {
+        if (!memcmp(&other.direction, &of.direction, sizeof(Vector3)) &&
+            !memcmp(&other.movement, &of.movement, sizeof(Vector3))) {
+          of.sameMovement = other.sameMovement;
+          break;
+        }
+        of.sameMovement = std::max(of.sameMovement, other.sameMovement + 1);
+      }
       of.bodyIn = ForceIntoAllowedBodyDirectionVec(anim->GetIncomingBodyDirection());
       of.trip = trip.empty() ? Vector3(0) : GetVectorFromString(trip);
       of.gaze = ForceIntoAllowedBodyDirectionAngle(anim->GetOutgoingBodyAngle()) +
                 ForceIntoPreferredDirectionAngle(anim->GetOutgoingAngle());
+      of.translation = anim->GetTranslation();
+      of.directionOut = anim->GetOutgoingDirection();
+      of.bodyOut = anim->GetOutgoingBodyDirection();
+      of.bodyPenalty = fabs(anim->GetOutgoingBodyAngle()) * 0.05f;
+      of.sameOut = 0;
+      while (of.sameOut < int(table.size()) &&
+             (memcmp(&table[of.sameOut].directionOut, &of.directionOut, sizeof(Vector3)) != 0 ||
+              memcmp(&table[of.sameOut].bodyOut, &of.bodyOut, sizeof(Vector3)) != 0)) {
+        of.sameOut++;
+      }
       of.idleLevel = variables.idlelevel();
       of.priority = fabs(atof(anim->GetVariable("priority").c_str()));
       of.quadrant = variables.quadrant_id();
@@ -201,17 +224,17 @@ void HumanoidBase::SortRated(DataSet::iterator first, DataSet::iterator last, Ra
   for (const RatedAnim &anim : rated) *first++ = anim.id;
 }
 
-// Sorts by `rating`, base animations before others if `preferBase`, and keeps the best and those that `keep`, called
-// with the facts of one and of the best, lets through. (It lets the best through.)
-template <class Keep>
-void HumanoidBase::KeepLikeBest(DataSet &dataSet, Rating rating, bool preferBase, Keep keep) const {
+// Sorts by `rate`, base animations before others if `preferBase`, and keeps the best and those that `keep`, called with
+// the facts of one and of the best, lets through. (It lets the best through.)
+template <class Rate, class Keep>
+void HumanoidBase::KeepLikeBest(DataSet &dataSet, Rate rate, bool preferBase, Keep keep) const {
   if (dataSet.size() < 2) return;
   const ChoiceFacts *facts = Facts();
   std::vector<RatedAnim> rated;
   rated.reserve(dataSet.size());
   bool numbers = true;
   for (int id : dataSet) {
-    rated.push_back({(this->*rating)(facts[id], id), id});
+    rated.push_back({rate(facts[id]), id});
     numbers &= rated.back().rating == rated.back().rating;
   }
   auto later = [=](const RatedAnim &anim) { return preferBase && !facts[anim.id].base; };
@@ -242,7 +265,16 @@ void HumanoidBase::_KeepBestDirectionAnims(DataSet &dataSet, const PlayerCommand
                                            radian allowedAngle, int allowedVelocitySteps, int forcedQuadrantID) {
   assert(forcedQuadrantID == -1); // as in all calls
   const bool preferBase = strict && command.desiredFunctionType != e_FunctionType_Movement;
-  KeepLikeBest(dataSet, &HumanoidBase::RateMovement, preferBase, [&](const ChoiceFacts &of, const ChoiceFacts &best) {
+  constexpr int kMovements = 64; // of at most eleven directions and four speeds
+  float ratings[kMovements];
+  bool rated[kMovements] = {};
+  auto rate = [&](const ChoiceFacts &of) -> double {
+    const int movement = of.sameMovement;
+    if (movement >= kMovements) return RateMovement(of, 0);
+    if (!rated[movement]) ratings[movement] = RateMovement(of, 0), rated[movement] = true;
+    return ratings[movement];
+  };
+  KeepLikeBest(dataSet, rate, preferBase, [&](const ChoiceFacts &of, const ChoiceFacts &best) {
     if (strict) return of.quadrant == best.quadrant;
     const Quadrant &quadrant = anims->GetQuadrant(of.quadrant), &bestQuadrant = anims->GetQuadrant(best.quadrant);
     const int steps = GetVelocityID(quadrant.velocity, true) - GetVelocityID(bestQuadrant.velocity, true);
@@ -256,7 +288,28 @@ void HumanoidBase::_KeepBestBodyDirectionAnims(DataSet &dataSet, const PlayerCom
                                                radian allowedAngle) {
   const bool preferBase = strict && command.desiredFunctionType != e_FunctionType_Movement;
   const float tolerance = strict ? radian(0.06f * pi) : allowedAngle;
-  KeepLikeBest(dataSet, &HumanoidBase::RateBodyDirection, preferBase,
+
+  // As DirectionSimilarityRating; many animations share the directions at their ends, and so the body's then.
+  const Vector3 toLookAt = (predicate_LookAt - spatialState.position).GetRotated2D(-spatialState.angle);
+  const radian maxSmuggle = 0.1f * pi;
+  std::vector<std::pair<int, Vector3>> predicted;
+  auto predictedBody = [&](const ChoiceFacts &of) {
+    for (const auto &known : predicted) {
+      if (known.first == of.sameOut) return known.second;
+    }
+    const radian smuggle =
+        clamp(predicate_RelDesiredDirection.GetAngle2D(of.directionOut), -maxSmuggle, maxSmuggle);
+    const radian angle = of.directionOut.GetRotated2D(smuggle).GetAngle2D(Vector3(0, -1, 0));
+    predicted.emplace_back(of.sameOut, of.bodyOut.GetRotated2D(angle));
+    return predicted.back().second;
+  };
+  auto rate = [&](const ChoiceFacts &of) {
+    const Vector3 desired = (toLookAt - of.translation).GetNormalized(Vector3(0, -1, 0));
+    radian rating = fabs(predictedBody(of).GetAngle2D(desired));
+    rating += of.bodyPenalty;
+    return real(rating);
+  };
+  KeepLikeBest(dataSet, rate, preferBase,
                [&](const ChoiceFacts &of, const ChoiceFacts &best) { return fabs(of.gaze - best.gaze) <= tolerance; });
 }
 
