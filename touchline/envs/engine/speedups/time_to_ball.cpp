@@ -58,8 +58,8 @@ class Approach {
   // For the bound: about where the line of places starts, how far that can be off, and 1 / speed squared.
   float lineX, lineY, spare, inverseSquaredSpeed;
 
-  int laidOut = 0;  // steps that the rows below hold so far, always whole eights; the next one starts from these
-  float placeX, placeY, usual = 0.28f, optimistic = 0.9f;
+  int laidOut = 0;  // steps that the rows below hold so far, always whole eights
+  float last[4] = {0.0f, 0.0f, 0.28f, 0.9f};  // place and reaches after the last of them
   Vector3 start;
   float x[kPadded], y[kPadded];  // place after each step; of slow players, the step itself
   float usualReach[kPadded], usualReachSquared[kPadded];
@@ -93,8 +93,9 @@ struct Fade {
 };
 constexpr Fade fade;
 
-// Eight numbers that are added, multiplied and compared at once, each like a single one.
+// Eight or four numbers that are added, multiplied and compared at once, each like a single one.
 typedef float Eight __attribute__((vector_size(32)));
+typedef float Four __attribute__((vector_size(16)));
 
 inline Eight LoadEight(const float *from) {
   Eight eight;
@@ -162,39 +163,35 @@ unsigned int Approach::SprintTime_ms(const Vector3 &target, const Vector3 &end, 
 }
 
 void Approach::LayOut(int steps) {
+  if (laidOut >= steps) return;
   if (laidOut == 0 && aheadOfFeet) {
     start = position;
     start += movement.GetNormalized() * kFootLength;
     start += movement * 0.01f;
-    placeX = start.coords[0];
-    placeY = start.coords[1];
+    last[0] = start.coords[0];
+    last[1] = start.coords[1];
   }
-  for (; laidOut < steps; laidOut += 8) {
-    float growth[8];
-    for (int i = 0; i < 8; i++) {
-      const int k = laidOut + i;
-      x[k] = movement.coords[0] * fade.present[k] * kStep_ms * 0.001f;
-      y[k] = movement.coords[1] * fade.present[k] * kStep_ms * 0.001f;
-      growth[i] = sprint * fade.sprint[k] * kStep_ms * 0.001f;
-    }
-    for (int i = 0; i < 8; i++) {
-      const int k = laidOut + i;
-      usual += growth[i];
-      optimistic += growth[i];
-      usualReach[k] = usual;
-      optimisticReach[k] = optimistic;
-      if (aheadOfFeet) {
-        placeX += x[k];
-        placeY += y[k];
-        x[k] = placeX;
-        y[k] = placeY;
-      }
-    }
-    for (int k = laidOut; k < laidOut + 8; k++) {
-      usualReachSquared[k] = usualReach[k] * usualReach[k];
-      optimisticReachSquared[k] = optimisticReach[k] * optimisticReach[k];
-    }
+  // A step adds to place and reaches at once: four sums side by side, each in the order of time.
+  Four sums;
+  memcpy(&sums, last, sizeof(sums));
+  const Four whole = {movement.coords[0], movement.coords[1], sprint, sprint};
+  int k = laidOut;
+  for (; k < steps || k % 8 != 0; k++) {
+    const float fading = fade.present[k], growing = fade.sprint[k];
+    const Four share = {fading, fading, growing, growing};
+    const Four step = whole * share * (float)kStep_ms * 0.001f;
+    sums += step;
+    x[k] = aheadOfFeet ? sums[0] : step[0];
+    y[k] = aheadOfFeet ? sums[1] : step[1];
+    usualReach[k] = sums[2];
+    optimisticReach[k] = sums[3];
   }
+  memcpy(last, &sums, sizeof(sums));
+  for (int i = laidOut; i < k; i++) {
+    usualReachSquared[i] = usualReach[i] * usualReach[i];
+    optimisticReachSquared[i] = optimisticReach[i] * optimisticReach[i];
+  }
+  laidOut = k;
 }
 
 Approach::Walk Approach::Follow(const Vector3 &target, int steps) {
