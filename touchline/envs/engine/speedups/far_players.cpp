@@ -23,6 +23,13 @@ void Match::CheckHumanoidCollisions() {
   readPlaces();
   std::vector<std::vector<PlayerBounce>> bounces(count);
   for (std::size_t one = 0; one < count; one++) {
+    int near = 0;
+    for (std::size_t other = one + 1; other < count; other++) {
+      const float dx = x[one] - x[other];
+      const float dy = y[one] - y[other];
+      near += !(dx * dx + dy * dy > 4.5f);
+    }
+    if (near == 0) continue;
     for (std::size_t other = one + 1; other < count; other++) {
       const float dx = x[one] - x[other];
       const float dy = y[one] - y[other];

@@ -10,6 +10,9 @@
 // a point farther from it than the last reach is in reach of no step. Line and reach are taken in closed form with five
 // centimetres to spare, a hundred times more than rounding can add up to, and the bound only ever says no where the
 // walk would have said no. An optimistic time is not worked out where a shorter one is known.
+//
+// The distance to the ball tells how many frames to skip, in steps of half a metre; a quick root tells the step, unless
+// it is so near to the next that the engine's root in double precision might fall on the other side: then that decides.
 
 // @top onthepitch/AIsupport/AIfunctions.hpp
 
@@ -24,24 +27,24 @@ class Approach {
   TimeNeeded To(const Vector3 &target, unsigned int maxTime_ms);
 
   // False only if `To(target, ms)` is more than `ms`, and for `optimists` the optimistic time as well; true if that is
-  // not sure. `distance` is from `position` to `target`.
+  // not sure. `distance` is from `position` to `target`, about.
   bool MayBeInTime(const Vector3 &target, float distance, unsigned int ms, bool optimists) const;
 
  private:
   static constexpr int kSteps = 70;
   static constexpr int kPadded = 72;  // a multiple of the eight steps that are compared at once
 
-  // Number of the first step that reaches a point (kSteps: none), and the place after the last step.
+  // Number of the first step that reaches a point (kSteps: none), and the place after the last one.
   struct Walk {
     int optimistic = kSteps;
     int usual = kSteps;
-    Vector3 end;
+    Vector3 end;  // of a walk of all steps that ends out of reach
   };
 
   unsigned int RoughTime_ms(const Vector3 &target) const;
   unsigned int CloseTime_ms(const Vector3 &target) const;
   unsigned int SprintTime_ms(const Vector3 &target, const Vector3 &end, float reach) const;
-  void LayOut();
+  void LayOut(int steps);
   Walk Follow(const Vector3 &target, int steps);
 
   const Vector3 position;
@@ -55,7 +58,8 @@ class Approach {
   // For the bound: about where the line of places starts, how far that can be off, and 1 / speed squared.
   float lineX, lineY, spare, inverseSquaredSpeed;
 
-  bool laidOut = false;
+  int laidOut = 0;  // steps that the rows below hold so far, always whole eights
+  float last[4] = {0.0f, 0.0f, 0.28f, 0.9f};  // place and reaches after the last of them
   Vector3 start;
   float x[kPadded], y[kPadded];  // place after each step; of slow players, the step itself
   float usualReach[kPadded], usualReachSquared[kPadded];
@@ -69,12 +73,10 @@ namespace {
 constexpr unsigned int kStep_ms = 10;
 constexpr unsigned int kWalk_ms = 700;
 constexpr float kFootLength = 0.1f;
-constexpr float kUsualReach = 0.28f;
-constexpr float kOptimisticReach = 0.9f;
 
 // Shares of present movement and of sprint in each step, and bounds (not exact) of what they add up to.
 struct Fade {
-  float present[70] = {}, sprint[70] = {};
+  float present[72] = {}, sprint[72] = {};  // two more than are used: steps are laid out by eights
   float presentSeconds[70] = {}, sprintSeconds[70] = {};
   constexpr Fade() {
     float presentSum = 0.0f, sprintSum = 0.0f;
@@ -91,8 +93,9 @@ struct Fade {
 };
 constexpr Fade fade;
 
-// Eight numbers that are added, multiplied and compared at once, each like a single one.
+// Eight or four numbers that are added, multiplied and compared at once, each like a single one.
 typedef float Eight __attribute__((vector_size(32)));
+typedef float Four __attribute__((vector_size(16)));
 
 inline Eight LoadEight(const float *from) {
   Eight eight;
@@ -126,10 +129,11 @@ Approach::Approach(const Vector3 &position, const Vector3 &movement, float maxVe
 }
 
 bool Approach::MayBeInTime(const Vector3 &target, float distance, unsigned int ms, bool optimists) const {
+  if (fabsf(distance - roughDistance) < 0.01f) return true;
   if (distance > roughDistance) return distance <= (ms + 201) * 0.00075f * maxVelocity + speed * 0.2f + 0.05f;
   const unsigned int last = std::min(ms / kStep_ms, kSteps - 1u);
   const float seconds = fade.presentSeconds[last];
-  const float reach = (optimists ? kOptimisticReach : kUsualReach) + sprint * fade.sprintSeconds[last] + spare;
+  const float reach = (optimists ? 0.9f : 0.28f) + sprint * fade.sprintSeconds[last] + spare;
   const float dx = target.coords[0] - lineX;
   const float dy = target.coords[1] - lineY;
   float nearest = (dx * movement.coords[0] + dy * movement.coords[1]) * inverseSquaredSpeed;
@@ -158,45 +162,40 @@ unsigned int Approach::SprintTime_ms(const Vector3 &target, const Vector3 &end, 
   return kWalk_ms + (remaining / sprint) * 1000;
 }
 
-void Approach::LayOut() {
-  laidOut = true;
-  if (aheadOfFeet) {
+void Approach::LayOut(int steps) {
+  if (laidOut >= steps) return;
+  if (laidOut == 0 && aheadOfFeet) {
     start = position;
     start += movement.GetNormalized() * kFootLength;
     start += movement * 0.01f;
+    last[0] = start.coords[0];
+    last[1] = start.coords[1];
   }
-  float growth[kSteps];
-  for (int k = 0; k < kSteps; k++) {
-    x[k] = movement.coords[0] * fade.present[k] * kStep_ms * 0.001f;
-    y[k] = movement.coords[1] * fade.present[k] * kStep_ms * 0.001f;
-    growth[k] = sprint * fade.sprint[k] * kStep_ms * 0.001f;
+  // A step adds to place and reaches at once: four sums side by side, each in the order of time.
+  Four sums;
+  memcpy(&sums, last, sizeof(sums));
+  const Four whole = {movement.coords[0], movement.coords[1], sprint, sprint};
+  int k = laidOut;
+  for (; k < steps || k % 8 != 0; k++) {
+    const float fading = fade.present[k], growing = fade.sprint[k];
+    const Four share = {fading, fading, growing, growing};
+    const Four step = whole * share * (float)kStep_ms * 0.001f;
+    sums += step;
+    x[k] = aheadOfFeet ? sums[0] : step[0];
+    y[k] = aheadOfFeet ? sums[1] : step[1];
+    usualReach[k] = sums[2];
+    optimisticReach[k] = sums[3];
   }
-  float usual = kUsualReach, optimistic = kOptimisticReach;
-  float placeX = start.coords[0], placeY = start.coords[1];
-  for (int k = 0; k < kSteps; k++) {
-    usual += growth[k];
-    optimistic += growth[k];
-    usualReach[k] = usual;
-    optimisticReach[k] = optimistic;
-    if (aheadOfFeet) {
-      placeX += x[k];
-      placeY += y[k];
-      x[k] = placeX;
-      y[k] = placeY;
-    }
+  memcpy(last, &sums, sizeof(sums));
+  for (int i = laidOut; i < k; i++) {
+    usualReachSquared[i] = usualReach[i] * usualReach[i];
+    optimisticReachSquared[i] = optimisticReach[i] * optimisticReach[i];
   }
-  for (int k = 0; k < kSteps; k++) {
-    usualReachSquared[k] = usualReach[k] * usualReach[k];
-    optimisticReachSquared[k] = optimisticReach[k] * optimisticReach[k];
-  }
-  for (int k = kSteps; k < kPadded; k++) {
-    x[k] = y[k] = 0.0f;
-    usualReachSquared[k] = optimisticReachSquared[k] = -1.0f;  // nothing is within it
-  }
+  laidOut = k;
 }
 
 Approach::Walk Approach::Follow(const Vector3 &target, int steps) {
-  if (!laidOut) LayOut();
+  LayOut(steps);
   Walk walk;
   const float *placeX = x, *placeY = y;
   float ownX[kPadded], ownY[kPadded];
@@ -205,11 +204,10 @@ Approach::Walk Approach::Follow(const Vector3 &target, int steps) {
     from = position;
     from += (target - position).GetNormalized(0) * kFootLength;
     float x = from.coords[0], y = from.coords[1];
-    for (int k = 0; k < kSteps; k++) {
+    for (int k = 0; k < laidOut; k++) {
       ownX[k] = x += this->x[k];
       ownY[k] = y += this->y[k];
     }
-    for (int k = kSteps; k < kPadded; k++) ownX[k] = ownY[k] = 0.0f;
     placeX = ownX;
     placeY = ownY;
   }
@@ -228,7 +226,7 @@ Approach::Walk Approach::Follow(const Vector3 &target, int steps) {
       }
     }
   }
-  walk.end = Vector3(placeX[kSteps - 1], placeY[kSteps - 1], from.coords[2]);
+  if (steps == kSteps) walk.end = Vector3(placeX[kSteps - 1], placeY[kSteps - 1], from.coords[2]);
   return walk;
 }
 
@@ -272,6 +270,18 @@ TimeNeeded AI_GetTimeNeededForDistance_ms(const Vector3 &playerPos, const Vector
 
 // @replace onthepitch/player/player.cpp Player::UpdatePossessionStats
 
+// Frames, 1 to 50, that a ball at 50 m/s takes to come near; `distance` is how far it is, about.
+static int FramesAway(const Vector3 &position, const Vector3 &ball, float distance) {
+  const float frames = (distance + 0.2f) * 2.0f + 0.05f;
+  if (frames >= 60.0f) return 50;
+  const int whole = frames;
+  const float rest = frames - whole;
+  if (rest > 0.002f && rest < 0.998f) return std::max(1, std::min(whole, 50));
+  const unsigned int time_ms = int(std::round((((position - ball).GetLength() + 0.2f) / 50.0f) * 1000.0f));
+  const unsigned int clamped_ms = clamp(time_ms, 10, 500);
+  return clamped_ms / 10;
+}
+
 void Player::UpdatePossessionStats() {
   Ball *ball = match->GetBall();
   const Vector3 position = GetPosition();
@@ -293,12 +303,12 @@ void Player::UpdatePossessionStats() {
   // Coarse steps along the predicted path until the ball can be reached, then again from the step before by 10 ms.
   Approach approach(position, movement, maxVelocity, team->GetDesignatedTeamPossessionPlayer() == this);
   bool refine = false;
-  unsigned int timeStep_ms = 10;
-  unsigned int previous_ms = 0;
-  for (unsigned int ms = justKicked ? 500 : 0; ms < ballPredictionSize_ms; ms += timeStep_ms) {
-    const Vector3 place = ball->Predict(ms);
+  int previous = 0;
+  for (int frame = justKicked ? 50 : 0; frame < (int)ballPredictionSize_ms / 10;) {
+    const unsigned int ms = frame * 10;
+    const Vector3 place = ball->Predict(frame * 10);
     const Vector3 ground = place.Get2D();
-    const float distance = (position - ground).GetLength();
+    const float distance = std::sqrt((position - ground).GetSquaredLength());
     const bool optimists = ms < timeNeededToGetToBall_optimistic_ms;
     if (place.coords[2] < 1.5f && approach.MayBeInTime(ground, distance, ms, optimists)) {
       const TimeNeeded time = approach.To(ground, ms);
@@ -308,19 +318,12 @@ void Player::UpdatePossessionStats() {
           timeNeededToGetToBall_ms = ms;
           break;
         }
-        ms = previous_ms;
+        frame = previous;
         refine = true;
       }
     }
-    if (refine) {
-      timeStep_ms = 10;
-    } else {
-      // The ball at 50 m/s does not come near sooner than this.
-      const unsigned int timeToGo_ms = int(std::round(((distance + 0.2f) / 50.0f) * 1000.0f));
-      timeStep_ms = clamp(timeToGo_ms, 10, 500);
-      timeStep_ms = (timeStep_ms / 10) * 10;
-    }
-    previous_ms = ms;
+    previous = frame;
+    frame += refine ? 1 : FramesAway(position, ground, distance);
   }
 
   if (TouchAnim() && TouchPending()) {
