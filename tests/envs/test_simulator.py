@@ -244,6 +244,19 @@ print(simulator.episodes.min())
 """
 
 
+def test_the_engines_are_reset_in_earnest_until_the_pool_is_full():
+    """Once a match at the seeded reset, and once a slot: K by line-up and order of teams."""
+    what = scenario(game_duration=3)
+    with simulators(make(what, 2, reset_pool=2), make(what, 2)) as (pooled, plain):
+        for simulator in (pooled, plain):
+            simulator.reset(seeds=np.array([4, 5]))
+            for _ in range(3 * 40):
+                simulator.step(np.zeros((2, 1), np.int32))
+            assert simulator.episodes.tolist() == [40, 40]
+        assert 2 < pooled.true_resets <= 2 + 2 * 2 * 2
+        assert plain.true_resets == 2 + 2 * 40
+
+
 @pytest.mark.parametrize("reset_pool", [0, 2])
 def test_any_number_of_threads_gives_the_same_bytes(reset_pool):
     """In processes of their own: which thread's memory an engine gets must not show in its padding."""

@@ -120,6 +120,7 @@ def _library() -> ctypes.CDLL:
         ("tl_set_engine_state", i32, (pointer, i32, ctypes.c_char_p, i64)),
         ("tl_render", i64, (pointer, i32, pointer, i64)),
         ("tl_bare_loop", None, (pointer, i32, u64, double_pointer, double_pointer)),
+        ("tl_true_resets", i64, (pointer,)),
         ("tl_crash", None, (pointer, i32)),
     ):
         function = getattr(library, name)
@@ -279,6 +280,11 @@ class EngineSimulator:
         cpu, wall = ctypes.c_double(), ctypes.c_double()
         self._lib.tl_bare_loop(self._batch, steps, seed, ctypes.byref(cpu), ctypes.byref(wall))
         return cpu.value, wall.value
+
+    @property
+    def true_resets(self) -> int:
+        """How often an engine was reset in earnest, as opposed to taking a start state from the reset pool."""
+        return self._lib.tl_true_resets(self._batch)
 
     def crash(self, index: int = 0) -> None:
         """Causes a fatal error inside the engine, which ends the process: for tests of process workers."""

@@ -159,6 +159,7 @@ struct TlBatch {
   TlArrays arrays;
   std::vector<std::unique_ptr<TlMatch>> matches;
   int agents = 0;
+  std::atomic<int64_t> true_resets{0};  // of the engine, at 100 times the cost of loading a snapshot
 
   // Snapshots that resets may use in place of a true one, by line-up, order of the teams, and slot.
   struct Slot {
@@ -226,6 +227,7 @@ struct TlBatch {
   }
 
   void true_reset(TlMatch& m) {
+    true_resets++;
     if (!m.started) {
       m.engine.game_config.render = options.render;
       m.engine.game_config.render_resolution_x = options.render_width;
@@ -687,6 +689,8 @@ TL_API void tl_bare_loop(TlBatch* batch, int32_t steps, uint64_t seed, double* c
   *cpu_seconds = seconds(CLOCK_THREAD_CPUTIME_ID) - cpu;
   *wall_seconds = seconds(CLOCK_MONOTONIC) - wall;
 }
+
+TL_API int64_t tl_true_resets(TlBatch* batch) { return batch->true_resets; }
 
 TL_API void tl_crash(TlBatch* batch, int32_t index) {
   ContextHolder current(&batch->matches[index]->engine);

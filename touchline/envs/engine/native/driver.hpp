@@ -79,6 +79,8 @@ TL_API int32_t tl_set_engine_state(TlBatch*, int32_t index, const uint8_t* data,
 TL_API int64_t tl_render(TlBatch*, int32_t index, uint8_t* out, int64_t capacity);
 // The bare loop: `steps` random-action steps of match 0 on the calling thread, nothing handed out. CPU and wall seconds.
 TL_API void tl_bare_loop(TlBatch*, int32_t steps, uint64_t seed, double* cpu_seconds, double* wall_seconds);
+// How often the batch reset an engine in earnest, as opposed to loading a snapshot of the pool.
+TL_API int64_t tl_true_resets(TlBatch*);
 // A deliberate fatal error of the engine in match `index`, for testing the isolation of worker processes.
 TL_API void tl_crash(TlBatch*, int32_t index);
 
