@@ -250,11 +250,11 @@ def test_the_engines_are_reset_in_earnest_until_the_pool_is_full():
     with simulators(make(what, 2, reset_pool=2), make(what, 2)) as (pooled, plain):
         for simulator in (pooled, plain):
             simulator.reset(seeds=np.array([4, 5]))
-            for _ in range(3 * 40):
+            for _ in range(120):
                 simulator.step(np.zeros((2, 1), np.int32))
-            assert simulator.episodes.tolist() == [40, 40]
+            assert simulator.episodes.min() >= 25
         assert 2 < pooled.true_resets <= 2 + 2 * 2 * 2
-        assert plain.true_resets == 2 + 2 * 40
+        assert plain.true_resets == 2 + plain.episodes.sum()
 
 
 @pytest.mark.parametrize("reset_pool", [0, 2])

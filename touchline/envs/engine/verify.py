@@ -292,6 +292,8 @@ def _more_seeds() -> Iterator[Plan]:
         for turn, mix in enumerate(("shooting", "built-in AI")):
             options = {"mix": mix, "action_set": "v2", "observations": ("simple115v2",)}
             yield scenario, 1001 + 3 * number + turn, 600, options
+        for turn, mix in enumerate(("random", "sliding", "forward")):
+            yield scenario, 2001 + 7 * number + turn, 2000, {"mix": mix, "observations": ()}
 
 
 _MATCH, _EASY, _THREE = "11_vs_11_stochastic", "11_vs_11_easy_stochastic", "academy_3_vs_1_with_keeper"
@@ -332,6 +334,18 @@ _WHOLE_MATCHES: list[Plan] = [
     (_EASY, 34, 3050, {"left": 11, "right": 11, "mix": "sliding", "observations": ()}),
     ("11_vs_11_hard_stochastic", 35, 3050, {"mix": "built-in AI", "action_set": "v2", "observations": ()}),
     (_MATCH, 75, 3000, {"left": 11, "mix": HUNTING, "observations": ()}),  # three players are sent off
+    *(
+        (_MATCH, 80 + n, 3050, {"left": n % 2, "right": 1, "mix": m, "action_set": "v2", "observations": ()})
+        for n, m in enumerate(("built-in AI", "shooting", "random", "sliding"))
+    ),
+    *(
+        (name, 90 + n, 3050, {"mix": "built-in AI", "action_set": "v2", "observations": ()})
+        for n, name in enumerate(("5_vs_5", _EASY, "11_vs_11_competition", "11_vs_11_kaggle"))
+    ),
+    *(
+        ("11_vs_11_kaggle", 100 + n, 3050, {"left": 11, "right": 11, "mix": "random", "observations": ()})
+        for n in range(4)
+    ),
 ]
 
 
@@ -534,7 +548,7 @@ def verify(level: str = "short", scenarios: Sequence[str] | None = None, progres
 
     "short" (about 12 000 steps): every scenario 300 steps with one agent; the other action set and the built-in AI,
     several agents, both sides, the right side alone, tackling and shooting, upstream's whole stack of wrappers.
-    "full" adds about 50 000: more seeds, whole matches into the next one, a batch of matches on threads, and states
+    "full" makes it more than 200 000: more seeds, whole matches into the next one, a batch of matches on threads, and states
     taken from one engine and continued in the other.
     """
     if level not in LEVELS:
