@@ -38,6 +38,8 @@ class EngineBuild:
 
     force: bool = False
     """Build again even if the library is there."""
+    pgo: bool = False
+    """Build twice, the second time guided by a profile of the first at play: a few per cent faster, nothing changes."""
     without: tuple[str, ...] = ()
     """Optimisations to leave out, or `all`. Such a build is used where TOUCHLINE_ENGINE_WITHOUT names the same."""
 
@@ -49,7 +51,7 @@ class EngineBuild:
         if self.without:
             os.environ[build.WITHOUT] = ",".join(self.without)
         with _progress("engine") as progress:
-            files = build.build(force=self.force, progress=progress)
+            files = build.build(force=self.force, pgo=self.pgo, progress=progress)
         _print(f"engine: {files.library}")
         return 0
 

@@ -7,6 +7,7 @@ own build (`touchline engine verify` shows it): no FMA contraction, no fast-math
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -247,19 +248,21 @@ def build(
     force: bool = False,
     into: Path | None = None,
     cmake_arguments: tuple[str, ...] = (),
+    pgo: bool = False,
     progress: Progress | None = None,
 ) -> EngineFiles:
     """Builds the library, unless it is cached, and returns where it lies.
 
     The log is kept beside the library (`build.log`); a failure raises `EngineError` with the first error in it.
     `cmake_arguments` are handed to CMake after our own; such a build is not the cached one, so it needs `into`.
+    With `pgo` it is built twice, the second time guided by a profile of the first at play: no result changes.
     """
     if cmake_arguments and into is None:
         raise ValueError("a build with cmake_arguments differs from the cached one: say where with `into`")
     report = progress or (lambda what, share: None)
     folder = into or cache_dir() / f"engine-{build_key(march)}"
     library = folder / LIBRARY_NAME
-    if library.exists() and source_dir() and not force:
+    if library.exists() and source_dir() and not force and (not pgo or _is_guided(folder)):
         return _files(library, source_dir())
     if absent := missing_tools():
         raise EngineError(
@@ -269,10 +272,33 @@ def build(
     root = fetch_source()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "build.log"
+    log.write_text("")
     chosen = flags(march)
-    work = _work_dir(march, cmake_arguments)
+    work = _work_dir(march, (*cmake_arguments, *(("pgo",) if pgo else ())))
     included = _write_sources(root / "third_party/gfootball_engine", work / "engine")
-    with log.open("w") as out:
+    compiled = functools.partial(_compile, work, march, cmake_arguments, log, report)
+    finished = folder / f".{LIBRARY_NAME}.{os.getpid()}"
+    if pgo:
+        chosen = (*chosen, *_profile(work, chosen, compiled, root, report))
+    shutil.copy2(compiled(chosen), finished)
+    os.replace(finished, library)
+    facts = {
+        "gfootball": GFOOTBALL_VERSION,
+        "flags": chosen,
+        "march": march,
+        "compiler": _compiler(),
+        "speedups": included,
+    }
+    (folder / "build.json").write_text(json.dumps(facts, indent=2) + "\n")
+    report("done", 1.0)
+    return _files(library, root)
+
+
+def _compile(
+    work: Path, march: str, cmake_arguments: tuple[str, ...], log: Path, report: Progress, chosen: tuple[str, ...]
+) -> Path:
+    """Compiles what is not up to date in a work folder; returns the library there."""
+    with log.open("a") as out:
         configure = [
             "cmake",
             "-S",
@@ -286,19 +312,43 @@ def build(
         ]
         _run(configure, out, log, "configuring", report)
         _run(["cmake", "--build", str(work), "-j", str(os.cpu_count() or 1)], out, log, "compiling", report)
-        finished = folder / f".{LIBRARY_NAME}.{os.getpid()}"
-        shutil.copy2(work / LIBRARY_NAME, finished)
-        os.replace(finished, library)
-    facts = {
-        "gfootball": GFOOTBALL_VERSION,
-        "flags": chosen,
-        "march": march,
-        "compiler": _compiler(),
-        "speedups": included,
-    }
-    (folder / "build.json").write_text(json.dumps(facts, indent=2) + "\n")
-    report("done", 1.0)
-    return _files(library, root)
+    return work / LIBRARY_NAME
+
+
+_PLAY = """
+import sys
+from touchline.envs.engine import build
+from pathlib import Path
+build.locate = lambda: build._files(Path(sys.argv[1]), Path(sys.argv[2]))
+import touchline
+for name in ("11_vs_11_stochastic", "11_vs_11_easy_stochastic", "academy_3_vs_1_with_keeper", "5_vs_5"):
+    envs = touchline.make_vec(name, 2, num_threads=1, reset_pool=4)
+    envs.reset(seed=1)
+    envs.simulator.bare_loop(1500, seed=1)
+"""
+
+
+def _is_guided(folder: Path) -> bool:
+    """Whether the build in a folder was guided by a profile."""
+    try:
+        return any("-fprofile-use" in flag for flag in json.loads((folder / "build.json").read_text())["flags"])
+    except (OSError, KeyError, json.JSONDecodeError):
+        return False
+
+
+def _profile(
+    work: Path, plain: tuple[str, ...], compiled: Callable[[tuple[str, ...]], Path], root: Path, report: Progress
+) -> tuple[str, ...]:
+    """Builds an engine that counts, lets it play, and returns the flags by which a build uses the counts."""
+    counts = work / "profile"
+    shutil.rmtree(counts, ignore_errors=True)
+    library = compiled((*plain, f"-fprofile-generate={counts}"))
+    report("playing for the profile", 0.0)
+    command = (sys.executable, "-c", _PLAY, str(library), str(root))
+    played = subprocess.run(command, capture_output=True, text=True, check=False)
+    if played.returncode or not counts.exists():
+        raise EngineError(f"the engine that counts for the profile failed: {played.stderr.strip()[-500:]}")
+    return (f"-fprofile-use={counts}", "-fprofile-correction", "-fprofile-partial-training", "-Wno-missing-profile")
 
 
 def _compiler() -> str:

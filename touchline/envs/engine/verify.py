@@ -548,8 +548,8 @@ def verify(level: str = "short", scenarios: Sequence[str] | None = None, progres
 
     "short" (about 12 000 steps): every scenario 300 steps with one agent; the other action set and the built-in AI,
     several agents, both sides, the right side alone, tackling and shooting, upstream's whole stack of wrappers.
-    "full" makes it more than 200 000: more seeds, whole matches into the next one, a batch of matches on threads, and states
-    taken from one engine and continued in the other.
+    "full" makes it more than 200 000: more seeds, whole matches into the next one, a batch of matches on threads, and
+    states taken from one engine and continued in the other.
     """
     if level not in LEVELS:
         raise ValueError(f"no level {level!r}; there are {', '.join(LEVELS)}")
