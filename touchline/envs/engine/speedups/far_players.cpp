@@ -1,6 +1,6 @@
 // Of 231 pairs of players, those who are far apart are passed over before anything about them is computed.
 //
-// A pair does something to each other only within two metres (shove 0.72, drag along 1.87, tackle 2.0). Pairs whose
+// Exact: a pair does something to each other only within two metres (shove 0.72, drag along 1.87, tackle 2.0). Pairs whose
 // squared distance on the ground is above 4.5 square metres are farther apart than that by more than any rounding, and
 // a height would only add to the distance; for the others the engine's own function runs, in the order it always did.
 // It moves players, so places are read again after each such pair.
