@@ -1,6 +1,6 @@
 // A team's tactics are read by number, not by name.
 //
-// Fourteen tactical numbers live as texts under names; every time a player looks for his place in the formation (twice,
+// Exact: fourteen tactical numbers live as texts under names; every time a player looks for his place in the formation (twice,
 // most of the time he decides anything) all are looked up, parsed and adapted to his role. They change once a second
 // of play, at goals and when a state is loaded. Here they are parsed and adapted, by the engine's own functions, when
 // they are first asked for after such a change, and kept by role. All else of the place in the formation is computed by
