@@ -19,6 +19,11 @@
     void SyncNodes();
     const NodeMap &SyncedNodeMap() { SyncNodes(); return nodeMap; }
     boost::intrusive_ptr<Node> SyncedHumanoidNode() { SyncNodes(); return humanoidNode; }
+    // Puts the next pose into the nodes.
+    void ApplyPose();
+    // Hooks for whoever keeps the joints' rotations elsewhere: bring the nodes up to date; they are about to change.
+    void StorePose();
+    void ForgetPose();
   private:
     bool node_mirrored_ = false;   // the view that the root node is in
     bool nodes_stale_ = false;     // an invalidation is due
@@ -46,8 +51,13 @@ void HumanoidBase::SyncRoot() {
   nodes_stale_ = true;
 }
 
+void HumanoidBase::StorePose() {}
+
+void HumanoidBase::ForgetPose() {}
+
 void HumanoidBase::SyncNodes() {
   SyncRoot();
+  StorePose();
   if (!nodes_stale_) return;
   humanoidNode->RecursiveUpdateSpatialData(e_SpatialDataType_Both);
   nodes_stale_ = false;
@@ -69,11 +79,15 @@ void HumanoidBase::Mirror() {
 }
 
 // @replace onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::FetchPutBuffers
-void HumanoidBase::FetchPutBuffers() {
-  SyncRoot();
+void HumanoidBase::ApplyPose() {
   const AnimApplyBuffer &b = animApplyBuffer;
   b.anim->Apply(nodeMap, b.frameNum, -1, b.smooth, b.smoothFactor, b.position, b.orientation, animApplyBuffer.offsets,
                 &movementHistory, 10, b.noPos, false);
+}
+
+void HumanoidBase::FetchPutBuffers() {
+  SyncRoot();
+  ApplyPose();
   nodes_stale_ = true;
   drawn_ = false;
   if (GetGameConfig().render) SyncNodes();
@@ -97,8 +111,10 @@ void HumanoidBase::FetchPutBuffers() {
     }
   }
   drawn_ = false;
+  ForgetPose();
 
 // @enter onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::ProcessState
   SyncNodes();
+  ForgetPose();
 
 // @rename onthepitch/player/humanoid/humanoid.cpp Humanoid::Process nodeMap SyncedNodeMap() 2

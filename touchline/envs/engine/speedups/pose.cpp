@@ -14,7 +14,10 @@
 //  - sin, acos and sqrt of the smoothing of the first eight frames come from polynomials in double with an error below
 //    1e-13. A float whose rounding could depend on such an error is computed again with the library's functions.
 //  - Normalisation divides by (1 + |q|^2) / 2 while |q|^2 lies between 0 and 2, as upstream's test works on integers.
+//  - The joints' rotations are kept side by side in the player and written to the scattered nodes when these are read.
 // Histories or animations with another set of joints than the usual go to upstream's function.
+
+// @needs mirror
 
 // @top utils/animation.hpp
 #include <memory>
@@ -22,13 +25,12 @@
 // @members utils/animation.hpp Animation
     public:
       struct PoseTable;
+      // Turns joints (rotations by body part) and root to their pose 10 ms later; returns false, with nothing done, if
+      // the joints are not the usual ones.
+      bool ApplyInPlay(Quaternion *joints, Node &root, int frame, bool smooth, float smoothFactor,
+                       const Vector3 &basePos, radian baseRot, BiasedOffsets &offsets, MovementHistory &history,
+                       bool noPos);
     private:
-      void ApplyPlain(const NodeMap &nodeMap, int frame, int timeOffset_ms, bool smooth, float smoothFactor,
-                      const Vector3 &basePos, radian baseRot, BiasedOffsets &offsets, MovementHistory *movementHistory,
-                      int timeDiff_ms, bool noPos, bool updateSpatial);
-      // Returns false, with nothing done, if the joints are not the usual ones.
-      bool ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, float smoothFactor, const Vector3 &basePos,
-                       radian baseRot, BiasedOffsets &offsets, MovementHistory &history, bool noPos);
       const PoseTable &Poses() const;
       // Of the key frames as they are; dropped with DirtyCache. Engines share equal tables.
       mutable std::shared_ptr<const PoseTable> poses_;
@@ -39,6 +41,40 @@
       Vector3 &OwnPosition() { return position; }
       Quaternion &OwnRotation() { return rotation; }
 
+// @members onthepitch/player/humanoid/humanoidbase.hpp HumanoidBase
+  private:
+    Quaternion joint_rotation_[body_part_max];
+    bool joints_known_ = false;  // they are those of the nodes, or newer
+    bool joints_ahead_ = false;  // they are newer
+
+// @replace onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::StorePose
+void HumanoidBase::StorePose() {
+  if (!joints_ahead_) return;
+  for (int part = 0; part < BodyPart::player; part++) nodeMap[part]->OwnRotation() = joint_rotation_[part];
+  joints_ahead_ = false;
+}
+
+// @replace onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::ForgetPose
+void HumanoidBase::ForgetPose() { joints_known_ = false; }
+
+// @replace onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::ApplyPose
+void HumanoidBase::ApplyPose() {
+  const AnimApplyBuffer &b = animApplyBuffer;
+  if (!joints_known_) {
+    for (int part = 0; part < BodyPart::player; part++) joint_rotation_[part] = nodeMap[part]->OwnRotation();
+    joints_known_ = true;
+  }
+  if (b.anim->ApplyInPlay(joint_rotation_, *humanoidNode, b.frameNum, b.smooth, b.smoothFactor, b.position,
+                          b.orientation, animApplyBuffer.offsets, movementHistory, b.noPos)) {
+    joints_ahead_ = true;
+    return;
+  }
+  StorePose();
+  ForgetPose();
+  b.anim->Apply(nodeMap, b.frameNum, -1, b.smooth, b.smoothFactor, b.position, b.orientation, animApplyBuffer.offsets,
+                &movementHistory, 10, b.noPos, false);
+}
+
 // @enter utils/animation.cpp Animation::DirtyCache
   poses_.reset();
 
@@ -47,9 +83,7 @@
 #include <mutex>
 #include <unordered_map>
 
-// @rename utils/animation.cpp Animation::Apply Animation::Apply Animation::ApplyPlain
-
-// @after utils/animation.cpp Animation::ApplyPlain
+// @after utils/animation.cpp Animation::Apply
 namespace {
 
 constexpr int kLanes = 16;
@@ -309,18 +343,7 @@ const Animation::PoseTable &Animation::Poses() const {
   return *poses_;
 }
 
-void Animation::Apply(const NodeMap &nodeMap, int frame, int timeOffset_ms, bool smooth, float smoothFactor,
-                      const Vector3 &basePos, radian baseRot, BiasedOffsets &offsets,
-                      MovementHistory *movementHistory, int timeDiff_ms, bool noPos, bool updateSpatial) {
-  const bool in_play = timeOffset_ms == -1 && movementHistory && timeDiff_ms == 10 && !updateSpatial;
-  if (in_play &&
-      ApplyInPlay(nodeMap, frame, smooth, smoothFactor, basePos, baseRot, offsets, *movementHistory, noPos))
-    return;
-  ApplyPlain(nodeMap, frame, timeOffset_ms, smooth, smoothFactor, basePos, baseRot, offsets, movementHistory,
-             timeDiff_ms, noPos, updateSpatial);
-}
-
-bool Animation::ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, float smoothFactor,
+bool Animation::ApplyInPlay(Quaternion *joint, Node &root, int frame, bool smooth, float smoothFactor,
                             const Vector3 &basePos, radian baseRot, BiasedOffsets &offsets, MovementHistory &history,
                             bool noPos) {
   const PoseTable &table = Poses();
@@ -340,10 +363,14 @@ bool Animation::ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, floa
   }
 
   Lanes pose = table.pose[frame];
+  if (frame + 1 < table.frames) {  // soon to be wanted
+    for (size_t at = 0; at < sizeof(Lanes); at += 64)
+      __builtin_prefetch(reinterpret_cast<const char *>(&table.pose[frame + 1]) + at);
+  }
   Lanes now;  // the nodes as they are
   for (int i = 0; i < joints; i++) {
     const int part = table.part[i];
-    now.set(i, nodeMap[part]->OwnRotation());
+    now.set(i, joint[part]);
     if (part == body) {
       Quaternion turn;
       turn.SetAngleAxis(baseRot, Vector3(0, 0, 1));
@@ -390,7 +417,7 @@ bool Animation::ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, floa
     }
   }
   same_neighborhood(pose, now, dot);
-  for (int i = 0; i < joints; i++) nodeMap[table.part[i]]->OwnRotation() = pose.get(i);
+  for (int i = 0; i < joints; i++) joint[table.part[i]] = pose.get(i);
 
   Vector3 position = table.root[frame];
   if (noPos) {
@@ -399,7 +426,6 @@ bool Animation::ApplyInPlay(const NodeMap &nodeMap, int frame, bool smooth, floa
   } else {
     position.Rotate2D(baseRot);
   }
-  Node &root = *nodeMap[player];
   if (smooth) {
     const Vector3 current = root.OwnPosition();
     if (begin_bias > 0.01f) {

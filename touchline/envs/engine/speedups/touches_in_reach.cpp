@@ -3,7 +3,7 @@
 // To choose a touch, the engine plays every candidate's move frame by frame, then asks whether the ball is near enough
 // to where the animation has it, and takes the first candidate of which that is so. What came out for the others is
 // read by nobody: of all results only "no animation" counts if none fits, and a slide's move is worked out again then.
-// So a candidate may be left out if none of its touches can fit, whatever its move:
+// So leaving out a candidate is exact if none of its touches can fit, whatever its move:
 // - In height, the touch is where the animation says, and the ball on the stretch of its path that is looked at.
 // - On the ground, a move starts with the player's speed and changes it by at most 0.36 m/s a frame (a slide by 1.2),
 //   air resistance only lessens a change, and only the last two frames, where such bounds are not applied, may jump.
