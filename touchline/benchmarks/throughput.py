@@ -232,6 +232,55 @@ serve(step, count)
 )
 
 
+# One process: memory of further engines, then the time of a true reset and of one from the pool.
+_COSTS = """
+import sys, time
+import numpy as np
+import touchline
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+def engine(pool):
+    envs = touchline.make_vec(sys.argv[1], 1, num_threads=1, reset_pool=pool, auto_reset=False)
+    envs.reset(seed=0)
+    for _ in range(200): envs.simulator.step(np.zeros((1, 1), np.int32))
+    return envs
+def reset_ms(envs, times):
+    mask, spent = np.ones(1, bool), []
+    for _ in range(times):
+        started = time.perf_counter()
+        envs.simulator.reset(mask)
+        spent.append(1000 * (time.perf_counter() - started))
+    return float(np.median(spent))
+kept = [engine(0)]
+before = resident()
+kept += [engine(0) for _ in range(8)]
+memory = (resident() - before) / 8
+true = reset_ms(kept[0], 100)
+pooled = engine(2)
+reset_ms(pooled, 100)
+print(memory, true, reset_ms(pooled, 300))
+"""
+
+
+class Costs(NamedTuple):
+    """What a further engine costs in memory, and resets in time."""
+
+    engine_mib: float
+    true_reset_ms: float
+    pool_reset_ms: float
+
+
+COST_BARS = Costs(70.0, 3.0, 0.1)
+"""What we want of an 11 against 11 match at most."""
+
+
+def costs(scenario: str) -> Costs:
+    """Measures `Costs` in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", _COSTS, scenario]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Costs(*map(float, done.stdout.split()[-3:]))
+
+
 class Ratio(NamedTuple):
     """What is compared: the speed of `of` over `times` that of `over`; `bars` are what we want, by scenario."""
 
@@ -269,6 +318,7 @@ class Report:
     seconds: float
     speeds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, Costs] = field(default_factory=dict)
 
     def ratio(self, scenario: str, ratio: Ratio) -> float | None:
         """Median over the rounds, or None where a side was not measured."""
@@ -298,6 +348,14 @@ class Report:
                 bar = ratio.bars.get(scenario)
                 shown = "not measured" if measured is None else f"{measured:.2f}"
                 lines.append(f"| {scenario} | {ratio.what} | {shown} | {'' if bar is None else f'≥ {bar}'} |")
+        lines += [
+            "",
+            "| scenario | MiB a further engine | ms a true reset | ms a reset from the pool |",
+            "|---|---|---|---|",
+        ]
+        for scenario, cost in self.costs.items():
+            lines.append(f"| {scenario} | {cost[0]:.1f} | {cost[1]:.2f} | {cost[2]:.3f} |")
+        lines.append(f"| wanted, at most | {COST_BARS[0]:g} | {COST_BARS[1]:g} | {COST_BARS[2]:g} |")
         lines += [f"\nSkipped: {name} ({why})." for name, why in self.skipped.items()]
         return "\n".join(lines)
 
@@ -349,6 +407,7 @@ def measure(
         for candidate in candidates.values():
             candidate.close()
         report.speeds[scenario] = speeds
+        report.costs[scenario] = costs(scenario)
     return report
 
 
