@@ -4,17 +4,88 @@
 // body, ...) and three directions that vary freely: where to look, where the ball comes from, where it shall go.
 // Every condition depends on one animation and the query only, and animations do not change once they are loaded, so
 // the answer to the first part is kept, keyed by the bits of what it reads, and only the conditions upon free
-// directions are tested anew, with what they need of an animation taken from a table.
+// directions are tested anew, with what they need of an animation taken from a table. Engines with equal animations
+// share answers and table.
 //
 // Equal to the last bit: conditions reject independently of each other, so their order does not matter, and the
 // answer keeps the order of the animations. Angles are compared by sign of sine where it leaves no doubt, and computed
 // as ever where it might. Left out: `heedForcedFoot` and `byFoot`, which nothing sets, and the warning that an
 // animation has no ball direction.
 
+// @needs shared_animations
+
 // @top onthepitch/player/humanoid/animcollection.hpp
 #include <array>
+#include <atomic>
+#include <mutex>
 #include <string>
-#include <unordered_map>
+#include <vector>
+
+// Answers of the sieve, for all threads: found without a lock, added under one, and never changed or removed.
+class SieveAnswers {
+  public:
+    using Key = std::array<int, 12>;
+    // Indices of animations; the two highest bits tell whether the body turns in it, and to the left.
+    using Animations = std::vector<uint16_t>;
+    static constexpr uint16_t turns = 0x8000, turnsLeft = 0x4000, index = 0x3fff;
+
+    const Animations *Find(const Key &key) const {
+      for (size_t at = Start(key);; at = (at + 1) % kSlots) {
+        const Answer *answer = slots[at].load(std::memory_order_acquire);
+        if (!answer) return nullptr;
+        if (answer->key == key) return &answer->animations;
+      }
+    }
+
+    // Once there are very many answers, which never happens in play, no more are added.
+    void Add(const Key &key, const Animations &animations) {
+      std::lock_guard<std::mutex> lock(adding);
+      if (count == kSlots / 2 || Find(key)) return;
+      size_t at = Start(key);
+      while (slots[at].load(std::memory_order_relaxed)) at = (at + 1) % kSlots;
+      slots[at].store(new Answer{key, animations}, std::memory_order_release);
+      count++;
+    }
+
+  private:
+    struct Answer {
+      Key key;
+      Animations animations;
+    };
+    static constexpr size_t kSlots = 8192;
+
+    static size_t Start(const Key &key) {
+      uint64_t hash = 0;
+      for (int word : key) hash = (hash ^ uint32_t(word)) * 0x9e3779b97f4a7c15ull, hash ^= hash >> 29;
+      return hash % kSlots;
+    }
+
+    std::atomic<const Answer *> slots[kSlots] = {};
+    std::mutex adding;
+    size_t count = 0;
+};
+
+// What the sieve's conditions upon free directions need of animations, by index.
+struct SieveTable {
+  struct Body {
+    float in[2], out[2]; // its direction on the ground at the start and at the end
+  };
+  struct Ball {
+    Vector3 from; // flattened and normalised
+    bool hasFrom;
+    float fromTolerance;
+    Vector3 to;
+    float toTolerance;
+  };
+  std::vector<Body> body;
+  std::vector<Ball> ball;
+  std::vector<uint16_t> indices;     // as in answers
+  std::vector<std::string> states; // all that animations begin or end in; a state's number in keys is its index
+};
+
+// @members onthepitch/player/humanoid/animcollection.hpp SharedAnimations
+  MadeOnce<SieveTable> sieve;
+  SieveAnswers sieveAnswers;
 
 // @members onthepitch/player/humanoid/animcollection.hpp AnimCollection
 
@@ -40,34 +111,8 @@
     void CrudeSelection(DataSet &dataSet, const Query &query);
 
   private:
-    // What the conditions upon free directions need of an animation.
-    struct Traits {
-      Vector3 bodyIn;  // body direction at its start
-      Vector3 bodyOut; // and at its end
-      bool turns, turnsLeft;
-      Vector3 ballFrom; // flattened and normalised
-      bool hasBallFrom;
-      radian ballFromTolerance;
-      Vector3 ballTo;
-      radian ballToTolerance;
-    };
-
-    using QueryKey = std::array<int, 12>;
-    struct QueryKeyHash {
-      size_t operator()(const QueryKey &key) const {
-        uint64_t hash = 0;
-        for (int word : key) hash = (hash ^ uint32_t(word)) * 0x9e3779b97f4a7c15ull, hash ^= hash >> 29;
-        return hash;
-      }
-    };
-
-    Traits TraitsOf(Animation *animation) const;
-    QueryKey KeyOf(const Query &query);
+    SieveTable MakeSieveTable() const;
     bool Admits(Animation *animation, const Query &query) const;
-
-    std::vector<Traits> traits; // by index of animation
-    std::vector<std::string> knownStates; // text of a query, by the number that stands for it in keys
-    std::unordered_map<QueryKey, DataSet, QueryKeyHash> answers;
 
 // @replace onthepitch/player/humanoid/animcollection.cpp AnimCollection::CrudeSelection
 namespace {
@@ -135,39 +180,55 @@ bool CrossesFence(const Vector3 &in, const Vector3 &out, e_Side turnSide, const 
 
 }  // namespace
 
-AnimCollection::Traits AnimCollection::TraitsOf(Animation *animation) const {
-  Traits of;
-  of.bodyIn = animation->GetIncomingBodyDirection();
-  of.bodyOut = animation->GetOutgoingDirection().GetRotated2D(animation->GetOutgoingBodyAngle());
-  const radian turn = of.bodyOut.GetAngle2D(of.bodyIn);
-  of.turns = fabs(turn) > 0.06f * pi;
-  of.turnsLeft = turn > 0;
-
-  of.ballFrom = ParsedVector(animation->GetVariable("incomingballdirection"));
-  of.hasBallFrom = of.ballFrom.GetLength() != 0.0f;
-  of.ballFrom.coords[2] *= 0.4f;
-  of.ballFrom.Normalize();
-  of.ballFromTolerance = fabs(atof(animation->GetVariable("incomingballdirection_maxdeviation").c_str()) * pi);
-  if (of.ballFromTolerance == 0.0f) {
-    of.ballFromTolerance = maxIncomingBallDirectionDeviation;
-    if (animation->GetAnimType() == e_DefString_Deflect) of.ballFromTolerance = 0.4f * pi;
+SieveTable AnimCollection::MakeSieveTable() const {
+  if (animations.size() > SieveAnswers::index) {
+    Log(e_FatalError, "AnimCollection", "MakeSieveTable", "more animations than an index can tell apart");
   }
+  SieveTable table;
+  auto know = [&table](const std::string &state) {
+    if (std::find(table.states.begin(), table.states.end(), state) == table.states.end()) table.states.push_back(state);
+  };
+  know("");
+  for (Animation *animation : animations) {
+    const Vector3 bodyIn = animation->GetIncomingBodyDirection();
+    const Vector3 bodyOut = animation->GetOutgoingDirection().GetRotated2D(animation->GetOutgoingBodyAngle());
+    table.body.push_back({{bodyIn.coords[0], bodyIn.coords[1]}, {bodyOut.coords[0], bodyOut.coords[1]}});
 
-  of.ballTo = ParsedVector(animation->GetVariable("balldirection"));
-  of.ballTo.Normalize(Vector3(0));
-  of.ballToTolerance = fabs(atof(animation->GetVariable("outgoingballdirection_maxdeviation").c_str()) * pi);
-  if (of.ballToTolerance == 0.0) of.ballToTolerance = maxOutgoingBallDirectionDeviation;
-  return of;
+    const radian turn = bodyOut.GetAngle2D(bodyIn);
+    uint16_t index = table.indices.size();
+    if (fabs(turn) > 0.06f * pi) index |= SieveAnswers::turns;
+    if (turn > 0) index |= SieveAnswers::turnsLeft;
+    table.indices.push_back(index);
+
+    SieveTable::Ball ball;
+    ball.from = ParsedVector(animation->GetVariable("incomingballdirection"));
+    ball.hasFrom = ball.from.GetLength() != 0.0f;
+    ball.from.coords[2] *= 0.4f;
+    ball.from.Normalize();
+    ball.fromTolerance = fabs(atof(animation->GetVariable("incomingballdirection_maxdeviation").c_str()) * pi);
+    if (ball.fromTolerance == 0.0f) {
+      ball.fromTolerance = maxIncomingBallDirectionDeviation;
+      if (animation->GetAnimType() == e_DefString_Deflect) ball.fromTolerance = 0.4f * pi;
+    }
+    ball.to = ParsedVector(animation->GetVariable("balldirection"));
+    ball.to.Normalize(Vector3(0));
+    ball.toTolerance = fabs(atof(animation->GetVariable("outgoingballdirection_maxdeviation").c_str()) * pi);
+    if (ball.toTolerance == 0.0) ball.toTolerance = maxOutgoingBallDirectionDeviation;
+    table.ball.push_back(ball);
+
+    const VariableCache &variables = animation->GetVariableCache();
+    know(variables.incoming_special_state());
+    know(variables.outgoing_special_state());
+    know(variables.incoming_retain_state());
+    know(animation->GetVariable("outgoing_retain_state"));
+  }
+  return table;
 }
 
-AnimCollection::QueryKey AnimCollection::KeyOf(const Query &query) {
-  auto number = [this](const std::string &text) {
-    for (size_t i = 0; i < knownStates.size(); i++) {
-      if (knownStates[i] == text) return int(i);
-    }
-    knownStates.push_back(text);
-    return int(knownStates.size() - 1);
-  };
+namespace {
+
+// False if the query is in a state that no animation ends in.
+bool KeyOf(const AnimCollection::Query &query, const std::vector<std::string> &states, SieveAnswers::Key &key) {
   const bool flags[] = {query.byFunctionType,
                         query.allowLastDitchAnims,
                         query.byIncomingVelocity,
@@ -182,7 +243,7 @@ AnimCollection::QueryKey AnimCollection::KeyOf(const Query &query) {
                         query.incomingBodyDirection_Strict,
                         query.incomingBodyDirection_ForceLinearity,
                         query.byTripType};
-  QueryKey key = {};
+  key = {};
   for (bool flag : flags) key[0] = 2 * key[0] + flag;
   key[1] = query.functionType;
   if (query.byIncomingVelocity) key[2] = query.incomingVelocity;
@@ -191,12 +252,17 @@ AnimCollection::QueryKey AnimCollection::KeyOf(const Query &query) {
     for (int i = 0; i < 3; i++) key[4 + i] = Bits(query.incomingBodyDirection.coords[i]);
   }
   if (query.byTripType) key[7] = query.tripType;
-  key[8] = number(query.properties.special_state);
-  key[9] = number(query.properties.retain_state);
+  const auto special = std::find(states.begin(), states.end(), query.properties.special_state);
+  const auto retain = std::find(states.begin(), states.end(), query.properties.retain_state);
+  if (special == states.end() || retain == states.end()) return false;
+  key[8] = special - states.begin();
+  key[9] = retain - states.begin();
   key[10] = Bits(query.properties.specialvar1);
   key[11] = Bits(query.properties.specialvar2);
-  return key;
+  return true;
 }
+
+}  // namespace
 
 // All conditions that read nothing but the key of a query.
 bool AnimCollection::Admits(Animation *animation, const Query &query) const {
@@ -265,21 +331,19 @@ bool AnimCollection::Admits(Animation *animation, const Query &query) const {
 }
 
 void AnimCollection::CrudeSelection(DataSet &dataSet, const Query &query) {
-  if (traits.size() != animations.size()) {
-    traits.clear();
-    answers.clear();
-    for (Animation *animation : animations) traits.push_back(TraitsOf(animation));
-  }
+  SharedAnimations &shared = Shared();
+  const SieveTable &table = shared.sieve.Get([this] { return MakeSieveTable(); });
 
-  const QueryKey key = KeyOf(query);
-  auto answer = answers.find(key);
-  if (answer == answers.end()) {
-    if (answers.size() > 4000) answers.clear(); // never seen to happen
-    DataSet admitted;
+  SieveAnswers::Key key;
+  const bool keyed = KeyOf(query, table.states, key);
+  const SieveAnswers::Animations *answer = keyed ? shared.sieveAnswers.Find(key) : nullptr;
+  SieveAnswers::Animations fresh;
+  if (!answer) {
     for (size_t i = 0; i < animations.size(); i++) {
-      if (Admits(animations[i], query)) admitted.push_back(int(i));
+      if (Admits(animations[i], query)) fresh.push_back(table.indices[i]);
     }
-    answer = answers.emplace(key, std::move(admitted)).first;
+    if (keyed) shared.sieveAnswers.Add(key, fresh);
+    answer = &fresh;
   }
 
   Vector3 fence;
@@ -293,17 +357,22 @@ void AnimCollection::CrudeSelection(DataSet &dataSet, const Query &query) {
   ballFrom.coords[2] *= 0.4f;
   ballFrom.Normalize();
 
-  dataSet.reserve(dataSet.size() + answer->second.size());
-  for (int i : answer->second) {
-    const Traits &of = traits[i];
-    if (query.bySide && of.turns &&
-        CrossesFence(of.bodyIn, of.bodyOut, of.turnsLeft ? e_Side_Left : e_Side_Right, fence, fenceSide)) {
-      continue;
+  dataSet.reserve(dataSet.size() + answer->size());
+  for (const uint16_t admitted : *answer) {
+    const int i = admitted & SieveAnswers::index;
+    if (query.bySide && (admitted & SieveAnswers::turns)) {
+      const SieveTable::Body &body = table.body[i];
+      const e_Side side = admitted & SieveAnswers::turnsLeft ? e_Side_Left : e_Side_Right;
+      const Vector3 in(body.in[0], body.in[1], 0), out(body.out[0], body.out[1], 0);
+      if (CrossesFence(in, out, side, fence, fenceSide)) continue;
     }
-    if (byBallFrom && of.hasBallFrom && fabs(ballFrom.GetAngle2D(of.ballFrom)) > of.ballFromTolerance) continue;
-    if (query.byOutgoingBallDirection) {
-      const Vector3 ballTo = query.outgoingBallDirection.Get2D().GetNormalized(of.ballTo);
-      if (fabs(ballTo.GetAngle2D(of.ballTo)) > of.ballToTolerance) continue;
+    if (byBallFrom || query.byOutgoingBallDirection) {
+      const SieveTable::Ball &ball = table.ball[i];
+      if (byBallFrom && ball.hasFrom && fabs(ballFrom.GetAngle2D(ball.from)) > ball.fromTolerance) continue;
+      if (query.byOutgoingBallDirection) {
+        const Vector3 ballTo = query.outgoingBallDirection.Get2D().GetNormalized(ball.to);
+        if (fabs(ballTo.GetAngle2D(ball.to)) > ball.toTolerance) continue;
+      }
     }
     dataSet.push_back(i);
   }

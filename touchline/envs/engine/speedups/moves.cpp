@@ -2,7 +2,7 @@
 //
 // Why this is exact:
 // - What an animation's strings, key frames and foot say never changes after loading, so a table of it, filled by
-//   upstream's own functions on first use, gives the same numbers.
+//   upstream's own functions on first use, gives the same numbers. Engines with equal animations share the table.
 // - Upstream asks for the same lengths, sines and powers many times over; asking once gives the same. Factors and
 //   switches that are constant in upstream (all that is braked, capped or cheated by none of them) are left out.
 // - A power of a frame's share of a move is only used to choose a frame, so the frames are kept by the number of frames
@@ -10,59 +10,111 @@
 // - Limits that clearly do not apply are not computed: an angle is at most its tangent, and x^1.8 at most x between 0
 //   and 1; a margin of a thousandth is a hundred times what rounding could add.
 
+// @needs shared_animations
+
+// @top utils/animation.hpp
+struct MoveFacts;
+
+// @members utils/animation.hpp Animation
+    public:
+      const MoveFacts *moveFacts = nullptr;  // AnimCollection::Facts sets it
+
 // @top onthepitch/player/humanoid/animcollection.hpp
-#include <memory>
-#include <unordered_map>
+#include <vector>
 
 // What moves need to know of an animation.
 struct MoveFacts {
+  struct Frame {
+    Vector3 movement;  // metres per second, smoothed over three frames
+    float bodyAngle;   // around the z axis
+  };
+  const Frame* frames;
+  int frameCount;
   int touchFrame;
   float difficulty;
+  e_DefString type;
   bool incomingSpecial, outgoingSpecial;  // it begins or ends in a special state
   bool firstTripType;
   bool endsIdle;
   e_Foot outgoingFoot;
+  float incomingSpeed;  // of the four that there are
+  float outgoingAngle;
   Vector3 outgoingMovement, outgoingDirection;
-  // By frame:
-  std::vector<Vector3> positions;  // on the ground
-  std::vector<Vector3> movement;   // metres per second, smoothed over three frames
-  std::vector<float> bodyAngle;    // around the z axis
+  const std::vector<Vector3>* positions;  // by frame, on the ground
 };
+
+// Those of all animations of a collection.
+struct MoveTable {
+  std::vector<MoveFacts> facts;
+  std::vector<MoveFacts::Frame> frames;
+  std::vector<std::vector<Vector3>> positions;
+};
+
+// @members onthepitch/player/humanoid/animcollection.hpp SharedAnimations
+  MadeOnce<MoveTable> moves;
 
 // @members onthepitch/player/humanoid/animcollection.hpp AnimCollection
  public:
-  // The facts of one of these animations, whose positions by frame are `positions`.
-  const MoveFacts& Facts(const Animation* animation, const Match* match);
+  // The facts of one of these animations.
+  const MoveFacts& Facts(const Animation* animation, const Match* match) {
+    if (!animation->moveFacts) SetMoveFacts(match);
+    return *animation->moveFacts;
+  }
 
  private:
-  std::unordered_map<const Animation*, MoveFacts> moveFacts;
+  void SetMoveFacts(const Match* match);
+  MoveTable MakeMoveTable(const Match* match) const;
+
+// @replace onthepitch/match.cpp Match::GetAnimPositionCache
+const std::vector<Vector3>& Match::GetAnimPositionCache(Animation* anim) const {
+  return anim->moveFacts ? *anim->moveFacts->positions : GetContext().animPositionCache.find(anim)->second;
+}
 
 // @before onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::CalculatePredictedSituation
-const MoveFacts& AnimCollection::Facts(const Animation* animation, const Match* match) {
-  const auto known = moveFacts.find(animation);
-  if (known != moveFacts.end()) return known->second;
-
-  MoveFacts& facts = moveFacts[animation];
-  facts.touchFrame = atoi(animation->GetVariable("touchframe").c_str());
-  facts.difficulty = atof(animation->GetVariable("animdifficultyfactor").c_str());
-  facts.incomingSpecial = !animation->GetVariableCache().incoming_special_state().empty();
-  facts.outgoingSpecial = !animation->GetVariableCache().outgoing_special_state().empty();
-  facts.firstTripType = animation->GetVariable("triptype") == "1";
-  facts.endsIdle = FloatToEnumVelocity(animation->GetOutgoingVelocity()) == e_Velocity_Idle;
-  facts.outgoingFoot = animation->GetOutgoingFoot();
-  facts.outgoingMovement = animation->GetOutgoingMovement();
-  facts.outgoingDirection = animation->GetOutgoingDirection();
-  facts.positions = match->GetAnimPositionCache(const_cast<Animation*>(animation));
-  for (size_t frame = 0; frame < facts.positions.size(); frame++) {
-    facts.movement.push_back(CalculateMovementAtFrame(facts.positions, frame, 1));
-    Quaternion orientation;
-    Vector3 position;
-    animation->GetKeyFrame(BodyPart::body, frame, orientation, position);
-    real x, y, z;
-    orientation.GetAngles(x, y, z);
-    facts.bodyAngle.push_back(z);
+MoveTable AnimCollection::MakeMoveTable(const Match* match) const {
+  MoveTable table;
+  for (Animation* animation : animations) table.positions.push_back(match->GetAnimPositionCache(animation));
+  for (size_t i = 0; i < animations.size(); i++) {
+    const Animation* animation = animations[i];
+    const std::vector<Vector3>& positions = table.positions[i];
+    MoveFacts facts;
+    facts.frames = nullptr;
+    facts.frameCount = positions.size();
+    facts.touchFrame = atoi(animation->GetVariable("touchframe").c_str());
+    facts.difficulty = atof(animation->GetVariable("animdifficultyfactor").c_str());
+    facts.type = animation->GetAnimType();
+    facts.incomingSpecial = !animation->GetVariableCache().incoming_special_state().empty();
+    facts.outgoingSpecial = !animation->GetVariableCache().outgoing_special_state().empty();
+    facts.firstTripType = animation->GetVariable("triptype") == "1";
+    facts.endsIdle = FloatToEnumVelocity(animation->GetOutgoingVelocity()) == e_Velocity_Idle;
+    facts.outgoingFoot = animation->GetOutgoingFoot();
+    facts.incomingSpeed = RangeVelocity(animation->GetIncomingVelocity());
+    facts.outgoingAngle = animation->GetOutgoingAngle();
+    facts.outgoingMovement = animation->GetOutgoingMovement();
+    facts.outgoingDirection = animation->GetOutgoingDirection();
+    facts.positions = nullptr;
+    for (size_t frame = 0; frame < positions.size(); frame++) {
+      Quaternion orientation;
+      Vector3 position;
+      animation->GetKeyFrame(BodyPart::body, frame, orientation, position);
+      real x, y, z;
+      orientation.GetAngles(x, y, z);
+      table.frames.push_back({CalculateMovementAtFrame(positions, frame, 1), z});
+    }
+    table.facts.push_back(facts);
   }
-  return facts;
+  const MoveFacts::Frame* frames = table.frames.data();
+  for (size_t i = 0; i < animations.size(); i++) {
+    table.facts[i].frames = frames;
+    table.facts[i].positions = &table.positions[i];
+    frames += table.facts[i].frameCount;
+  }
+  return table;  // moved or left in place, which keeps these addresses
+}
+
+void AnimCollection::SetMoveFacts(const Match* match) {
+  const MoveTable& table = Shared().moves.Get([&] { return MakeMoveTable(match); });
+  for (size_t i = 0; i < animations.size(); i++) animations[i]->moveFacts = &table.facts[i];
 }
 
 namespace {
@@ -130,19 +182,20 @@ struct FirstSteps {
 // @replace onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::CalculatePredictedSituation
 void HumanoidBase::CalculatePredictedSituation(Vector3 &predictedPos, radian &predictedAngle) {
   const Anim& move = currentAnim;
+  const MoveFacts& facts = anims->Facts(move.anim, match);
   const Vector3 way = move.positions.size() > (unsigned int)move.frameNum
-                          ? move.positions[move.anim->GetEffectiveFrameCount()]
+                          ? move.positions[facts.frameCount - 1]
                           : move.anim->GetTranslation().Get2D().GetRotated2D(spatialState.angle);
   predictedPos = spatialState.position + way + move.actionSmuggle + move.actionSmuggleSustain + move.movementSmuggle;
   predictedAngle =
-      ModulateIntoRange(-pi, pi, spatialState.angle + move.anim->GetOutgoingAngle() + move.rotationSmuggle.end);
+      ModulateIntoRange(-pi, pi, spatialState.angle + facts.outgoingAngle + move.rotationSmuggle.end);
 }
 
 // @replace onthepitch/player/humanoid/humanoidbase.cpp HumanoidBase::CalculateSpatialState
 void HumanoidBase::CalculateSpatialState() {
   const MoveFacts& facts = anims->Facts(currentAnim.anim, match);
   const int frame = currentAnim.frameNum;
-  const bool tabled = frame >= 0 && frame < int(facts.positions.size());
+  const bool tabled = frame >= 0 && frame < facts.frameCount;
   SpatialState& s = spatialState;
 
   Vector3 way;
@@ -150,7 +203,7 @@ void HumanoidBase::CalculateSpatialState() {
     way = currentAnim.positions[frame];
   } else {
     if (tabled) {
-      way = facts.positions[frame];
+      way = (*facts.positions)[frame];
     } else {
       Quaternion orientation;
       currentAnim.anim->GetKeyFrame(BodyPart::player, frame, orientation, way);
@@ -168,14 +221,14 @@ void HumanoidBase::CalculateSpatialState() {
       s.actualMovement - (s.actionSmuggleMovement) - (s.movementSmuggleMovement) - (s.positionOffsetMovement * 0.5f);
   s.animMovement = s.physicsMovement;
   if (!currentAnim.positions.empty()) {
-    s.animMovement = (tabled ? facts.movement[frame] : CalculateMovementAtFrame(facts.positions, frame, 1))
+    s.animMovement = (tabled ? facts.frames[frame].movement : CalculateMovementAtFrame(*facts.positions, frame, 1))
                          .GetRotated2D(startAngle);
   }
   s.movement = s.physicsMovement;
 
   real x, y, z;
   if (tabled) {
-    z = facts.bodyAngle[frame];
+    z = facts.frames[frame].bodyAngle;
   } else {
     Quaternion orientation;
     Vector3 dud;
@@ -244,7 +297,7 @@ Vector3 HumanoidBase::CalculatePhysicsVector(Animation *anim, bool useDesiredMov
                                              bool useDesiredBodyDirection, const Vector3 &desiredBodyDirectionRel,
                                              std::vector<Vector3> &positions_ret, radian &rotationOffset_ret) const {
   const MoveFacts& facts = anims->Facts(anim, match);
-  const e_DefString type = anim->GetAnimType();
+  const e_DefString type = facts.type;
   const bool touch = facts.touchFrame > 0;
   const bool sliding = type == e_DefString_Sliding;
   const float agility = player->GetStat(physical_agility);
@@ -287,7 +340,7 @@ Vector3 HumanoidBase::CalculatePhysicsVector(Animation *anim, bool useDesiredMov
   if (facts.incomingSpecial) physicsBias = 0.0f;
 
   // The animation's own first movement has no weight, save that +0 and -0 add up to +0.
-  const Vector3 animIncoming = Rotated(kDown, cosine, sine) * RangeVelocity(anim->GetIncomingVelocity());
+  const Vector3 animIncoming = Rotated(kDown, cosine, sine) * facts.incomingSpeed;
   const Vector3 current = animIncoming * 0.0f + spatialState.movement * 1.0f;
   const Vector3 animOutgoing = Rotated(facts.outgoingMovement, cosine, sine);
   const Vector3 desired =
@@ -335,7 +388,7 @@ Vector3 HumanoidBase::CalculatePhysicsVector(Animation *anim, bool useDesiredMov
 
   // ---- which frame of the animation is played when
 
-  const int frames = anim->GetFrameCount(), last = anim->GetEffectiveFrameCount();
+  const int frames = facts.frameCount, last = frames - 1;
   const bool steps = type == e_DefString_Movement, control = type == e_DefString_BallControl;
   unsigned few[BentFrames::kMost];
   std::vector<unsigned> many;
@@ -389,7 +442,7 @@ Vector3 HumanoidBase::CalculatePhysicsVector(Animation *anim, bool useDesiredMov
   positions_ret.reserve(frames);
   for (int frame = 0; frame < frames; frame++) {
     const float share = BentFrames::Share(frame, last);
-    const Vector3 animMovement = Rotated(facts.movement[played[frame]], cosine, sine);
+    const Vector3 animMovement = Rotated(facts.frames[played[frame]].movement, cosine, sine);
     float animSpeed = animMovement.GetLength();
     Vector3 target = animMovement;
 

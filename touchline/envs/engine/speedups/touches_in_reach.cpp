@@ -10,6 +10,9 @@
 //   With the ball D from the touch, the engine wants |D'| <= radius + 0.8 cheat + 0.02, where D' is D with its sideways
 //   part stretched, so |D'| >= |D|, and each part of the radius has its own upper bound.
 // Centimetres are added for rounding, which is some millionths; a comparison with a NaN leaves the candidate in.
+// The table of touches is shared by engines with equal animations.
+
+// @needs shared_animations
 
 // @top onthepitch/player/humanoid/animcollection.hpp
 #include <vector>
@@ -23,15 +26,23 @@ struct ReachableTouch {
   float frameShare; // grows with the time until the touch
 };
 
-// @members onthepitch/player/humanoid/animcollection.hpp AnimCollection
+struct ReachTable {
+  struct Entry {
+    unsigned begin, end; // in `touches`
+    short frames;
+    bool base;
+  };
+  std::vector<Entry> animations; // by index
+  std::vector<ReachableTouch> touches;
+};
 
-  public:
-    std::vector<std::vector<ReachableTouch>> reachableTouches; // by index of animation; Humanoid fills it
+// @members onthepitch/player/humanoid/animcollection.hpp SharedAnimations
+  MadeOnce<ReachTable> reach;
 
 // @members onthepitch/player/humanoid/humanoid.hpp Humanoid
 
   protected:
-    const std::vector<ReachableTouch> &TouchesOf(int animID) const;
+    ReachTable MakeReachTable() const;
     DataSet AnimsInReach(const DataSet &dataSet, bool preferPassAndShot) const;
     signed int BestAnimInReach(const DataSet &sortedDataSet, bool useDesiredMovement, const Vector3 &desiredDirection,
                                float desiredVelocityFloat, bool useDesiredBodyDirection,
@@ -43,30 +54,32 @@ struct ReachableTouch {
 // @rename onthepitch/player/humanoid/humanoid.cpp Humanoid::GetBestCheatableAnimID Humanoid::GetBestCheatableAnimID Humanoid::BestAnimInReach
 
 // @after onthepitch/player/humanoid/humanoid.cpp Humanoid::BestAnimInReach
-const std::vector<ReachableTouch> &Humanoid::TouchesOf(int animID) const {
-  auto &table = anims->reachableTouches;
-  if (table.size() != anims->GetAnimations().size()) {
-    table.clear();
-    for (Animation *anim : anims->GetAnimations()) {
-      auto football = boost::static_pointer_cast<FootballAnimationExtension>(anim->GetExtension("football"));
-      std::vector<ReachableTouch> touches(football->GetTouchCount());
-      for (size_t i = 0; i < touches.size(); i++) {
-        ReachableTouch &touch = touches[i];
-        Vector3 ball, body;
-        Quaternion rotation;
-        football->GetTouch(i, ball, touch.frame);
-        anim->GetKeyFrame(BodyPart::player, touch.frame, rotation, body);
-        touch.fromBody = (ball - body).Get2D();
-        touch.height = ball.coords[2];
-        // The distance is measured from a point up to 10 cm in front of the body.
-        touch.bodyBonus = 1.0f - curve(NormalizedClamp(touch.fromBody.GetLength() - 0.11f, 0.0f, 0.7f), 0.7f);
-        touch.frameShare = std::pow(touch.frame / 24.0f, 0.7f);
-        if (touch.frameShare > 1.0f) touch.frameShare = 1.0f + (touch.frameShare - 1.0f) * 0.5f;
-      }
-      table.push_back(std::move(touches));
+ReachTable Humanoid::MakeReachTable() const {
+  ReachTable table;
+  for (Animation *anim : anims->GetAnimations()) {
+    auto football = boost::static_pointer_cast<FootballAnimationExtension>(anim->GetExtension("football"));
+    ReachTable::Entry entry;
+    entry.begin = table.touches.size();
+    for (int i = 0; i < football->GetTouchCount(); i++) {
+      ReachableTouch touch;
+      Vector3 ball, body;
+      Quaternion rotation;
+      football->GetTouch(i, ball, touch.frame);
+      anim->GetKeyFrame(BodyPart::player, touch.frame, rotation, body);
+      touch.fromBody = (ball - body).Get2D();
+      touch.height = ball.coords[2];
+      // The distance is measured from a point up to 10 cm in front of the body.
+      touch.bodyBonus = 1.0f - curve(NormalizedClamp(touch.fromBody.GetLength() - 0.11f, 0.0f, 0.7f), 0.7f);
+      touch.frameShare = std::pow(touch.frame / 24.0f, 0.7f);
+      if (touch.frameShare > 1.0f) touch.frameShare = 1.0f + (touch.frameShare - 1.0f) * 0.5f;
+      table.touches.push_back(touch);
     }
+    entry.end = table.touches.size();
+    entry.frames = anim->GetFrameCount();
+    entry.base = anim->GetVariableCache().baseanim();
+    table.animations.push_back(entry);
   }
-  return table[animID];
+  return table;
 }
 
 DataSet Humanoid::AnimsInReach(const DataSet &dataSet, bool preferPassAndShot) const {
@@ -154,13 +167,14 @@ DataSet Humanoid::AnimsInReach(const DataSet &dataSet, bool preferPassAndShot) c
     return distance > reach * 1.01f + 0.05f;
   };
 
+  const ReachTable &table = anims->Shared().reach.Get([this] { return MakeReachTable(); });
   DataSet inReach;
   for (int id : dataSet) {
-    const Animation *anim = anims->GetAnim(id);
-    const bool base = anim->GetVariableCache().baseanim();
-    for (const ReachableTouch &touch : TouchesOf(id)) {
-      const bool bounded = touch.frame >= 0 && touch.frame < std::min(kMoments, anim->GetFrameCount() - 2);
-      if (!bounded || !outOfReach(touch, base)) {
+    const ReachTable::Entry &entry = table.animations[id];
+    for (unsigned i = entry.begin; i < entry.end; i++) {
+      const ReachableTouch &touch = table.touches[i];
+      const bool bounded = touch.frame >= 0 && touch.frame < std::min(kMoments, entry.frames - 2);
+      if (!bounded || !outOfReach(touch, entry.base)) {
         inReach.push_back(id);
         break;
       }
