@@ -10,15 +10,12 @@
   public:
     void PrefetchOwn() const {
       const char *first = reinterpret_cast<const char *>(&match);
-      const char *last = reinterpret_cast<const char *>(&mirrored);
-      for (const char *line = first; line < last + 64; line += 64) __builtin_prefetch(line, 1);
+      const char *last = reinterpret_cast<const char *>(this) + sizeof(HumanoidBase);
+      for (const char *line = first; line < last; line += 64) __builtin_prefetch(line, 1);
     }
     void PrefetchPointed() const {
-      for (const auto &node : nodeMap) {
-        if (!node) continue;
-        const char *line = reinterpret_cast<const char *>(node.get());
-        for (int i = 0; i < 2; i++) __builtin_prefetch(line + 56 + 40 * i, 1);
-      }
+      const char *root = reinterpret_cast<const char *>(humanoidNode.get());
+      for (int i = 0; i < 2; i++) __builtin_prefetch(root + 56 + 40 * i, 1);
       if (!movementHistory.empty()) {
         const char *first = reinterpret_cast<const char *>(movementHistory.data());
         const char *last = reinterpret_cast<const char *>(movementHistory.data() + movementHistory.size());
