@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -59,6 +60,23 @@ uint64_t checksum(const uint8_t* data, size_t size) {
   uint64_t h = 0xcbf29ce484222325ull;
   for (size_t i = 0; i < size; i++) h = (h ^ data[i]) * 0x100000001b3ull;
   return h;
+}
+
+// A thread that sleeps takes some 50 us to wake up on a virtual machine, as much as many a step: before it does, it
+// looks for that long whether what it waits for is there.
+constexpr auto kSpin = std::chrono::microseconds(100);
+
+template <class Condition>
+void spin_until(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (condition()) return;
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+  } while (std::chrono::steady_clock::now() < end);
 }
 
 double seconds(clockid_t clock) {
@@ -182,6 +200,7 @@ struct TlBatch {
   std::vector<Range> ranges;  // matches not yet taken, by thread
   int unfinished = 0;
   bool stepping = false, stop = false;
+  std::atomic<uint32_t> news_for_workers{0}, news_for_caller{0};  // count what the condition variables tell
 
   // -------------------------------------------------------------- episodes
 
@@ -462,6 +481,8 @@ struct TlBatch {
         lock.lock();
         if (resets_now) {
           resets.push_back(index);
+          news_for_workers++;
+          news_for_caller++;
           work_ready.notify_one();
           work_done.notify_one();  // the caller may be waiting with nothing to do
         } else {
@@ -490,14 +511,26 @@ struct TlBatch {
   void finished_one() {
     if (--unfinished == 0) {
       stepping = false;
+      news_for_caller++;
       work_done.notify_all();
     }
+  }
+
+  template <class Condition>
+  static void wait_for(std::unique_lock<std::mutex>& lock, std::condition_variable& told,
+                       const std::atomic<uint32_t>& news, Condition condition) {
+    if (condition()) return;
+    const uint32_t known = news;
+    lock.unlock();
+    spin_until([&] { return news != known; });
+    lock.lock();
+    told.wait(lock, condition);
   }
 
   void serve(int thread) {
     std::unique_lock<std::mutex> lock(mutex);
     while (true) {
-      work_ready.wait(lock, [this] {
+      wait_for(lock, work_ready, news_for_workers, [this] {
         return stop || (stepping && (matches_left() || !resets.empty()));
       });
       if (stop) return;
@@ -513,6 +546,7 @@ struct TlBatch {
       ranges[t] = {options.num_envs * t / threads_in_all, options.num_envs * (t + 1) / threads_in_all};
     unfinished = options.num_envs;
     stepping = true;
+    news_for_workers++;
     work_ready.notify_all();
   }
 
@@ -520,7 +554,7 @@ struct TlBatch {
     std::unique_lock<std::mutex> lock(mutex);
     while (stepping) {
       work(lock, 0);
-      work_done.wait(lock, [this] { return !stepping || !resets.empty(); });
+      wait_for(lock, work_done, news_for_caller, [this] { return !stepping || !resets.empty(); });
     }
   }
 
@@ -528,6 +562,7 @@ struct TlBatch {
     {
       std::lock_guard<std::mutex> lock(mutex);
       stop = true;
+      news_for_workers++;
       work_ready.notify_all();
     }
     for (auto& t : threads) t.join();
