@@ -154,7 +154,7 @@ class Train:
     checkpoint_interval: int = 500_000
     """Environment steps between checkpoints."""
     torch_threads: int | None = None
-    """Threads of the networks; None is one for vector observations and torch's default for pictures."""
+    """Threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice."""
     resume: Path | None = None
     """A run directory to continue; only --total-steps is then taken from the command line."""
     quiet: bool = False

@@ -16,7 +16,7 @@ class TrainConfig:
 
     Attributes:
         total_steps: environment steps, counted per env.
-        torch_threads: threads that compute networks; None is 1 for vectors and torch's own choice for pictures.
+        torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice.
         out: the run directory; None is a new one under `runs/`.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one.

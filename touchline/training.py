@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 class Run:
     """All that training moves forward: envs, agent, bonuses, randomness and counters."""
 
+    learner_threads = torch.get_num_threads()  # torch's own choice
+
     def __init__(self, config: TrainConfig, envs: Any) -> None:
         self.config, self.envs, spec = config, envs, env_spec(envs)
         seed, device = config.seed, config.device
@@ -64,9 +66,10 @@ class Run:
                 rewards |= paid
                 metrics |= {f"reward/{stream}": reward.mean().item() for stream, reward in paid.items()}
             progress = self.env_steps / self.config.total_steps
-            metrics |= self.agent.learn(rollout, rewards, generator=self.generator, progress=progress)
-            for bonus in self.bonuses.values():
-                metrics |= bonus.update(rollout)
+            with torch_threads(self.config.torch_threads or self.learner_threads):
+                metrics |= self.agent.learn(rollout, rewards, generator=self.generator, progress=progress)
+                for bonus in self.bonuses.values():
+                    metrics |= bonus.update(rollout)
             self.env_steps += self.buffer.unroll_length * self.buffer.num_envs
             now = time.perf_counter()
             metrics["time/collect_seconds"] = collected - begun
@@ -151,8 +154,9 @@ def _run(
     with ExitStack() as stack:
         envs = make_envs(config)
         stack.callback(envs.close)
+        # Acting on vectors is too little work to share; Run.updates learns with more threads.
         vectors = len(env_spec(envs).observation_shape) == 1
-        stack.enter_context(torch_threads(config.torch_threads or (1 if vectors else None)))
+        stack.enter_context(torch_threads(1 if vectors else config.torch_threads))
         run, statistics = Run(config, envs), tracking.EpisodeStatistics()
         if saved is not None:
             run.load_state_dict(saved)
