@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from touchline.envs.engine import speedups
+
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,3 +69,8 @@ def test_the_readme_names_every_make_target_that_it_promises():
             if target in ("sure",):
                 continue
             assert target in targets, f"{page.name}: make {target}"
+
+
+def test_the_page_on_speed_names_every_optimisation():
+    text = (ROOT / "docs/speed.md").read_text()
+    assert [speedup.name for speedup in speedups.chosen() if f"`{speedup.name}`" not in text] == []
