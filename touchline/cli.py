@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,13 +40,11 @@ class EngineBuild:
     force: bool = False
     """Build again even if the library is there."""
     pgo: bool = False
-    """Build twice, the second time guided by a profile of the first at play: a few per cent faster, nothing changes."""
+    """Build twice, the second time guided by a profile of the first at play; no result changes."""
     without: tuple[str, ...] = ()
     """Optimisations to leave out, or `all`. Such a build is used where TOUCHLINE_ENGINE_WITHOUT names the same."""
 
     def run(self) -> int:
-        import os
-
         from touchline.envs.engine import build
 
         if self.without:

@@ -1,6 +1,6 @@
 // Weights of the camera's past targets, 150 sines and powers a frame, come from a table.
 //
-// The camera follows an average of up to 150 earlier targets. A weight depends on nothing but the place of the target
+// Exact: the camera follows an average of up to 150 earlier targets. A weight depends on nothing but the place of the target
 // in the row and the length of the row, so the weights, and their sum, are computed once by the same expressions and
 // then read. The rest of the camera runs as ever: it draws two numbers from the match's generator each frame.
 

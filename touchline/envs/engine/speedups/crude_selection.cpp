@@ -7,7 +7,7 @@
 // directions are tested anew, with what they need of an animation taken from a table. Engines with equal animations
 // share answers and table.
 //
-// Equal to the last bit: conditions reject independently of each other, so their order does not matter, and the
+// Exact: conditions reject independently of each other, so their order does not matter, and the
 // answer keeps the order of the animations. Angles are compared by sign of sine where it leaves no doubt, and computed
 // as ever where it might. Left out: `heedForcedFoot` and `byFoot`, which nothing sets, and the warning that an
 // animation has no ball direction.

@@ -1,4 +1,4 @@
-// Files are read in one piece instead of character by character. The bytes are the same.
+// Files are read in one piece instead of character by character. Exact: the bytes are the same.
 
 // @top cmake/file.cpp
 #include <cstdio>

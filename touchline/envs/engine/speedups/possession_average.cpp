@@ -1,6 +1,6 @@
 // The average of the last six seconds of possession, which every player asks for, is summed once a frame.
 //
-// `ValueHistory` (only the match has one) adds up to 600 values, newest first, from a linked list. Here they lie in a
+// Exact: `ValueHistory` (only the match has one) adds up to 600 values, newest first, from a linked list. Here they lie in a
 // row, in the same order, and the sum is made by the same additions; it is kept until a value is inserted, the history
 // is cleared or a state is processed. A state is written from the row as it was from the list: the number, the values.
 

@@ -6,7 +6,7 @@
 // are kept, the best is looked for first, and only those that are kept are sorted. Engines with equal animations share
 // the table.
 //
-// Equal to the last bit: a rating is the number that the engine's comparison computes, by the same operations; its
+// Exact: a rating is the number that the engine's comparison computes, by the same operations; its
 // comparisons are "rating of the first < rating of the second", and all stable sorts by one rating agree. (A rating
 // that is no number has no order: then the engine's own algorithm is run, with the same comparisons.)
 

@@ -1,6 +1,6 @@
 // How long a player needs to the ball: the walk of 70 steps of 10 ms is laid out once for all points that are asked.
 //
-// The engine asks for every player, every frame and some twenty predicted points of the ball when he could be there,
+// Exact, though the engine asks for every player, every frame and some twenty predicted points of the ball when he could be there,
 // and walks from his feet again for each: he fades from his present movement (step 0) to a sprint in any direction
 // (step 70), so at every step he has a place and a reach. Neither depends on the point, except that a slow player
 // starts a foot's length towards it. `Approach` keeps place and reach of all steps, made by the same additions in the
