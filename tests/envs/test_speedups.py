@@ -147,3 +147,14 @@ def test_the_optimisation_that_causes_a_difference_is_found_by_leaving_out_one_a
 
     monkeypatch.setattr(verify.subprocess, "run", played)
     assert verify._culprit(None, lambda what, share: None) == verdict
+
+
+def test_a_work_folder_that_another_clone_left_behind_is_set_up_anew(tmp_path):
+    settings = tmp_path / "CMakeCache.txt"
+    settings.write_text(f"A:BOOL=ON\nCMAKE_HOME_DIRECTORY:INTERNAL={build.NATIVE}\n")
+    build._forget_other_checkout(settings)
+    assert settings.exists()
+    settings.write_text("CMAKE_HOME_DIRECTORY:INTERNAL=/elsewhere/touchline/envs/engine/native\n")
+    build._forget_other_checkout(settings)
+    assert not settings.exists()
+    build._forget_other_checkout(settings)

@@ -298,6 +298,7 @@ def _compile(
     work: Path, march: str, cmake_arguments: tuple[str, ...], log: Path, report: Progress, chosen: tuple[str, ...]
 ) -> Path:
     """Compiles what is not up to date in a work folder; returns the library there."""
+    _forget_other_checkout(work / "CMakeCache.txt")
     with log.open("a") as out:
         configure = [
             "cmake",
@@ -313,6 +314,12 @@ def _compile(
         _run(configure, out, log, "configuring", report)
         _run(["cmake", "--build", str(work), "-j", str(os.cpu_count() or 1)], out, log, "compiling", report)
     return work / LIBRARY_NAME
+
+
+def _forget_other_checkout(settings: Path) -> None:
+    """CMake refuses a work folder that it set up for sources elsewhere, such as those of another clone."""
+    if settings.exists() and f"CMAKE_HOME_DIRECTORY:INTERNAL={NATIVE}\n" not in settings.read_text():
+        settings.unlink()
 
 
 _PLAY = """
