@@ -1,6 +1,8 @@
 """The Gymnasium view: conformance, contracts, bad input."""
 
 import dataclasses
+import subprocess
+import sys
 import warnings
 
 import gymnasium as gym
@@ -300,3 +302,22 @@ def test_pixels_come_from_the_engines_own_renderer_in_a_process_of_its_own():
     assert green[1] > green[0]
     assert green[1] > green[2]
     assert (later != first).any()
+
+
+@pytest.mark.slow
+def test_looking_twice_at_the_engines_picture_does_not_move_its_camera():
+    code = (
+        "import numpy as np, touchline\n"
+        f"envs = touchline.make_vec({DRILL!r}, 1, num_threads=1, engine_rendering=True)\n"
+        "envs.reset(seed=0)\n"
+        "for _ in range(3):\n"
+        "    envs.step(np.array([5]))\n"
+        "first, second = envs.simulator.frame(0), envs.simulator.frame(0)\n"
+        "assert first.std() > 5 and (first == second).all()\n"
+        "start = envs.get_state()\n"
+        "envs.step(np.array([5]))\n"
+        "assert (envs.simulator.frame(0) != first).any()\n"
+        "envs.set_state(start)\n"
+        "assert envs.simulator.frame(0).std() > 5\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -418,9 +418,9 @@ def _makers(scenario: str, num_envs: int, threads: int, skipped: dict[str, str])
         "vector smm": lambda: VectorEnv(scenario, num_envs, threads, observation="smm"),
         "Gymnasium env": lambda: SingleEnv(scenario),
     }
-    from touchline.envs.engine import verify
+    from touchline.envs.engine.upstream import find_upstream_python
 
-    upstream = verify.find_upstream_python()
+    upstream = find_upstream_python()
     if upstream is None:
         skipped["upstream env"] = skipped[STOCK] = "not built here; `touchline engine verify` builds it"
     else:

@@ -120,18 +120,18 @@ def _work_dir(march: str, cmake_arguments: tuple[str, ...]) -> Path:
     return cache_dir() / f"objects-{_objects_key(march)}{suffix}{'-without' if without() else ''}"
 
 
-def _write_sources(engine: Path, target: Path) -> tuple[str, ...]:
+def _write_sources(engine: Path, target: Path, rewrite: Callable[[str, str], str] | None = None) -> tuple[str, ...]:
     """Writes the engine's sources with our optimisations to `target`, and returns the names of those.
 
     If one of them does not fit the sources, a warning says so and all are left out.
     """
     chosen = speedups.chosen(without())
     try:
-        speedups.write_tree(engine, target, chosen)
+        speedups.write_tree(engine, target, chosen, rewrite)
     except speedups.PatchError as problem:
         warnings.warn(f"the engine is built without its optimisations: {problem}", stacklevel=2)
         chosen = ()
-        speedups.write_tree(engine, target, chosen)
+        speedups.write_tree(engine, target, chosen, rewrite)
     return tuple(speedup.name for speedup in chosen)
 
 
@@ -248,17 +248,19 @@ def build(
     force: bool = False,
     into: Path | None = None,
     cmake_arguments: tuple[str, ...] = (),
+    rewrite: Callable[[str, str], str] | None = None,
     pgo: bool = False,
     progress: Progress | None = None,
 ) -> EngineFiles:
     """Builds the library, unless it is cached, and returns where it lies.
 
     The log is kept beside the library (`build.log`); a failure raises `EngineError` with the first error in it.
-    `cmake_arguments` are handed to CMake after our own; such a build is not the cached one, so it needs `into`.
+    `cmake_arguments` are handed to CMake after our own, `rewrite` changes sources (see `speedups.write_tree`); such a
+    build is not the cached one, so it needs `into`.
     With `pgo` it is built twice, the second time guided by a profile of the first at play: no result changes.
     """
-    if cmake_arguments and into is None:
-        raise ValueError("a build with cmake_arguments differs from the cached one: say where with `into`")
+    if (cmake_arguments or rewrite) and into is None:
+        raise ValueError("a build with cmake_arguments or rewrite differs from the cached one: say where with `into`")
     report = progress or (lambda what, share: None)
     folder = into or cache_dir() / f"engine-{build_key(march)}"
     library = folder / LIBRARY_NAME
@@ -274,8 +276,8 @@ def build(
     log = folder / "build.log"
     log.write_text("")
     chosen = flags(march)
-    work = _work_dir(march, (*cmake_arguments, *(("pgo",) if pgo else ())))
-    included = _write_sources(root / "third_party/gfootball_engine", work / "engine")
+    work = _work_dir(march, (*cmake_arguments, *(("pgo",) if pgo else ()), *((rewrite.__name__,) if rewrite else ())))
+    included = _write_sources(root / "third_party/gfootball_engine", work / "engine", rewrite)
     compiled = functools.partial(_compile, work, march, cmake_arguments, log, report)
     finished = folder / f".{LIBRARY_NAME}.{os.getpid()}"
     if pgo:

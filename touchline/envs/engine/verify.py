@@ -1,488 +1,45 @@
-"""`touchline engine verify`: our engine against upstream's own package, played live on this machine.
+"""`touchline engine verify`: our engine against upstream's own package (`upstream.py`), played live on this machine.
 
-Upstream's gfootball 2.10.2 is built as its setup.py builds it, in a virtual environment of its own that serves nothing
-but this comparison. There `upstream_trace.py` plays a job; here the same job is played by our environments, and what
-comes out is compared to the last bit: raw dicts, simple115v2, mini maps and stacks of them, both rewards, ends, and the
-engine's whole state after every step.
-
-The engine's states hold a few bytes that nothing ever wrote: padding, mostly in its angle class (a float and a bool,
-three bytes short of eight). They are told apart by proof, not by guess: upstream plays each job twice, with malloc
-filling new memory with one value in the first run and another in the second (glibc's MALLOC_PERTURB_). A byte is left
-out of the comparison only where both runs show their own filling; any other difference between the two is reported.
-
-Results of libm may differ between processors, so traces are compared with nothing but a build on the same machine;
-they are cached by job, upstream library and processor.
+Every job (`verify_jobs.py`) that upstream has played is played again by our environments, and what comes out is
+compared to the last bit: raw dicts, simple115v2, mini maps and stacks of them, both rewards, ends, and the engine's
+whole state after every step, but for the bytes of it that upstream never wrote.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import functools
 import hashlib
-import json
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import tempfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from touchline import scenarios as scenario_room
-from touchline.envs.actions import ACTION_SETS
 from touchline.envs.engine import build, speedups
-from touchline.envs.engine.build import EngineError, Progress
+from touchline.envs.engine.build import Progress
 from touchline.envs.engine.engine import EngineSimulator
+from touchline.envs.engine.state_fields import field_of
+from touchline.envs.engine.upstream import (
+    Trace,
+    digest,
+    find_upstream_python,
+    played_twice,
+    same,
+    traces,
+    unpacked_states,
+    upstream_python,
+)
+from touchline.envs.engine.verify_jobs import LEVELS, MATCH, THREE, Job, jobs, make_job
 from touchline.envs.observations import SuperMiniMap, raw_observation
 from touchline.envs.stacking import FrameStack
 from touchline.envs.vector_env import FootballVectorEnv
-
-UPSTREAM_DEBIAN_PACKAGES = ("libboost-python-dev", "python3-dev")
-"""What upstream's own build needs from Debian beyond `build.DEBIAN_PACKAGES`."""
-
-UPSTREAM_TOOLS = ("psutil", "setuptools<81", "wheel", "six")
-UPSTREAM_PACKAGES = ("gym>=0.22,<0.26", "opencv-python-headless", f"gfootball=={build.GFOOTBALL_VERSION}")
-
-LEVELS = ("short", "full")
-
-_TRACE_SCRIPT = Path(__file__).with_name("upstream_trace.py")
-_FILLINGS = (0x11, 0xEE)
-"""What malloc fills new memory with in upstream's first and second run."""
-_GAME_STATE = slice(4, 8)
-"""Where a state (after its empty pickle string) says whether the episode is over. Upstream's Python writes it at an
-end, ours has no need to, so these four bytes are left out of the states of last steps."""
-_STEPS_A_CALL = 6000
-"""Steps that one upstream process plays before its traces are packed: bounds the temporary files."""
-
-
-# ---------------------------------------------------------------------------------------- upstream's environment
-
-
-def upstream_dir() -> Path:
-    """Where upstream's environment and its traces are cached."""
-    return build.cache_dir() / f"upstream-{build.GFOOTBALL_VERSION}"
-
-
-def find_upstream_python() -> Path | None:
-    """Python of upstream's environment, if that has been built on this machine."""
-    return _python(upstream_dir()) if (upstream_dir() / "ready.json").exists() else None
-
-
-def _python(folder: Path) -> Path:
-    return folder / "venv/bin/python"
-
-
-def upstream_python(progress: Progress | None = None) -> Path:
-    """Python of an environment with upstream's own gfootball, built with its stock flags unless that has been done.
-
-    Takes 4 to 5 minutes on 2 cores, or seconds where pip still has the wheel that it built.
-    """
-    report = progress or (lambda what, share: None)
-    folder = upstream_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if found := find_upstream_python():
-            return found
-        _check_upstream_needs()
-        report("building upstream's own package (4 to 5 minutes)", 0.0)
-        shutil.rmtree(folder / "venv", ignore_errors=True)
-        log = folder / "build.log"
-        python = _python(folder)
-        # Its build script calls `python3 -c "import psutil"`, so the environment must come first on the path.
-        environment = os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-        pip = (str(python), "-m", "pip", "install")
-        commands = (
-            (sys.executable, "-m", "venv", str(folder / "venv")),
-            (*pip, *UPSTREAM_TOOLS),
-            (*pip, "--no-build-isolation", *UPSTREAM_PACKAGES),
-            (str(python), "-c", "import gfootball.env, gfootball_engine"),
-        )
-        with log.open("w") as out:
-            for step, command in enumerate(commands):
-                report("building upstream's own package (4 to 5 minutes)", step / len(commands))
-                done = subprocess.run(
-                    command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=folder, check=False
-                )
-                if done.returncode:
-                    raise EngineError(_why_upstream_failed(log))
-        facts = {"gfootball": build.GFOOTBALL_VERSION, "python": sys.version.split()[0]}
-        (folder / "ready.json").write_text(json.dumps(facts) + "\n")
-    return python
-
-
-def _check_upstream_needs() -> None:
-    absent = build.missing_tools()
-    if not absent:
-        probe = "#if !__has_include(<boost/python.hpp>)\n#error\n#endif\n"
-        command = ("g++", "-E", "-x", "c++", "-", "-o", os.devnull)
-        result = subprocess.run(command, input=probe, capture_output=True, text=True, check=False)
-        absent = ["Boost.Python"] if result.returncode else []
-    if absent:
-        packages = " ".join((*build.DEBIAN_PACKAGES, *UPSTREAM_DEBIAN_PACKAGES))
-        raise EngineError(
-            f"upstream's own package needs {', '.join(absent)}: run `apt-get install {packages}` (as root)"
-        )
-
-
-def _why_upstream_failed(log: Path) -> str:
-    text = log.read_text(errors="replace")
-    if "Boost Python not found" in text:
-        version = ".".join(map(str, sys.version_info[:2]))
-        return (
-            f"upstream's own package needs Boost.Python for Python {version}: run `apt-get install "
-            f"{' '.join(UPSTREAM_DEBIAN_PACKAGES)}`, which serves the Python of the distribution (the whole log: {log})"
-        )
-    errors = [line.strip() for line in text.splitlines() if "rror" in line] or ["no output"]
-    return f"upstream's own package could not be built: {errors[0]} (the whole log: {log})"
-
-
-# ---------------------------------------------------------------------------------------- jobs
-
-
-@dataclass(frozen=True)
-class Job:
-    """What upstream plays, and we play again; the fields are those that `upstream_trace.py` reads.
-
-    Attributes:
-        scenario: a name of both suites.
-        seeds: engine seeds of the successive episodes.
-        left, right: controlled players a side.
-        action_set: "default" or "v2".
-        actions: [T][N] action numbers; they go on through the ends of episodes.
-        observations: which of "simple115v2" and "smm" upstream's converters make beside the raw dict.
-        representation: "raw", or "simple115v2" or "extracted" for a run of upstream's whole stack of wrappers.
-        stacked: the latter with four stacked frames.
-        rewards: upstream's comma-separated names.
-        states: compare the engine's whole state after every step.
-        start: path of an engine state to begin with.
-        keep: step after which upstream's own snapshot is kept, or -1.
-        what: the job in words.
-    """
-
-    scenario: str
-    seeds: tuple[int, ...]
-    left: int
-    right: int
-    action_set: str
-    actions: tuple[tuple[int, ...], ...]
-    what: str
-    observations: tuple[str, ...] = ("simple115v2", "smm")
-    representation: str = "raw"
-    stacked: bool = False
-    rewards: str = "scoring,checkpoints"
-    states: bool = True
-    start: str | None = None
-    keep: int = -1
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return len(self.actions)
-
-
-MIXES: dict[str, dict[str, float]] = {
-    "random": {},
-    "sliding": {"sliding": 8.0, "sprint": 2.0},
-    "shooting": {
-        "shot": 6.0,
-        "short_pass": 3.0,
-        "high_pass": 3.0,
-        "right": 6.0,
-        "top_right": 2.0,
-        "bottom_right": 2.0,
-    },
-    "forward": {"right": 60.0, "sprint": 20.0, "shot": 6.0, "short_pass": 3.0},
-    "built-in AI": {"builtin_ai": 60.0},
-}
-"""Mixes of actions: weights of some, the others weigh 1."""
-HUNTING = "hunting"
-"""A mix that is played rather than drawn, see `_hunt`."""
-
-
-def make_job(
-    scenario: str,
-    seed: int,
-    steps: int,
-    *,
-    left: int = 1,
-    right: int = 0,
-    mix: str = "random",
-    action_set: str = "default",
-    **options: object,
-) -> Job:
-    """A job with actions drawn from a mix; its later episodes have the seeds that ours take by themselves."""
-    if mix == HUNTING:
-        drawn = _hunt(scenario, seed, steps, left)
-    else:
-        names = ACTION_SETS[action_set]
-        weights = np.array([MIXES[mix].get(name, 1.0) for name in names])
-        generator = np.random.default_rng([seed, steps, left, right])
-        drawn = generator.choice(len(names), size=(steps, left + right), p=weights / weights.sum())
-    actions = tuple(tuple(map(int, row)) for row in drawn)
-    what = f"{mix} actions ({action_set}), {left} left, {right} right, seed {seed}"
-    job = Job(scenario, (seed,), left, right, action_set, actions, what, **options)
-    if job.representation != "raw":
-        job = replace(job, what=f"{what}, {job.representation}{' stacked' if job.stacked else ''}", states=False)
-    return replace(job, seeds=_seeds(job))
-
-
-def _hunt(scenario: str, seed: int, steps: int, left: int) -> np.ndarray:
-    """[T, left] actions of a left team that runs at the ball and slides at whoever has it: it earns red cards."""
-    simulator = EngineSimulator(scenario_room.load(scenario), 1, left=left, right=0)
-    simulator.reset(seeds=np.array([seed]))
-    state, chosen = simulator.state, np.zeros((steps, left), np.int32)
-    slide, sprint = (ACTION_SETS["default"].index(name) for name in ("sliding", "sprint"))
-    for step in range(steps):
-        way = (state.get("ball_position")[0, :2] - state.get("left_position")[0, :left]) * (54.4, 83.6)  # metres
-        chosen[step] = 1 + np.round((np.pi - np.arctan2(-way[:, 1], way[:, 0])) / (np.pi / 4)).astype(int) % 8
-        if state.get("ball_owned_team")[0] == 1:
-            chosen[step, np.hypot(way[:, 0], way[:, 1]) < 3.0] = slide
-        if step % 10 == 0:
-            chosen[step] = sprint
-        simulator.step(chosen[step][None])
-    simulator.close()
-    return chosen
-
-
-def _seeds(job: Job) -> tuple[int, ...]:
-    scenario = scenario_room.load(job.scenario)
-    if not scenario.ends_by_clock_as_truncation and job.steps <= scenario.game_duration:
-        return job.seeds  # one episode, so no need to play for it
-    simulator = EngineSimulator(scenario, 1, left=job.left, right=job.right)
-    simulator.reset(seeds=np.array(job.seeds))
-    seeds = list(job.seeds)
-    for actions in np.array(job.actions, np.int32):
-        simulator.step(actions)
-        if simulator.terminated[0] or simulator.truncated[0]:
-            seeds.append(int(simulator.seeds[0]))
-    simulator.close()
-    return tuple(seeds)
-
-
-Plan = tuple[str, int, int, dict[str, object]]
-"""Scenario, seed, steps and options of `make_job`."""
-
-
-def jobs(level: str = "short", scenarios: Sequence[str] | None = None) -> Iterator[Job]:
-    """The jobs of a level, one at a time: a drill is played once to find the seeds of its episodes."""
-    plans = [*_every_scenario(), *_VARIANTS]
-    if level == "full":
-        plans += [*_more_seeds(), *_WHOLE_MATCHES]
-    for scenario, seed, steps, options in plans:
-        if not scenarios or scenario in scenarios:
-            yield make_job(scenario, seed, steps, **options)
-
-
-def _every_scenario() -> Iterator[Plan]:
-    """Odd seeds let the right team be processed first, so both kinds take turns."""
-    for number, scenario in enumerate(sorted(scenario_room.names())):
-        yield scenario, 100 + number, 300, {}
-
-
-def _more_seeds() -> Iterator[Plan]:
-    for number, scenario in enumerate(sorted(scenario_room.names())):
-        for turn, mix in enumerate(("shooting", "built-in AI")):
-            options = {"mix": mix, "action_set": "v2", "observations": ("simple115v2",)}
-            yield scenario, 1001 + 3 * number + turn, 600, options
-        for turn, mix in enumerate(("random", "sliding", "forward")):
-            yield scenario, 2001 + 7 * number + turn, 2000, {"mix": mix, "observations": ()}
-
-
-_MATCH, _EASY, _THREE = "11_vs_11_stochastic", "11_vs_11_easy_stochastic", "academy_3_vs_1_with_keeper"
-
-_VARIANTS: list[Plan] = [
-    (_EASY, 8, 300, {"mix": "built-in AI", "action_set": "v2"}),
-    (_THREE, 9, 300, {"mix": "built-in AI", "action_set": "v2"}),
-    ("academy_corner", 10, 300, {"mix": "built-in AI", "action_set": "v2"}),
-    (_MATCH, 11, 300, {"left": 1, "right": 1}),
-    (_MATCH, 12, 300, {"left": 11, "right": 11, "observations": ("simple115v2",)}),
-    (_MATCH, 13, 300, {"left": 11, "right": 11, "observations": (), "mix": "sliding"}),
-    (_THREE, 14, 300, {"left": 3, "mix": "forward"}),
-    ("5_vs_5", 15, 300, {"left": 4, "right": 4}),
-    ("academy_counterattack_hard", 16, 300, {"left": 2, "right": 1, "mix": "shooting"}),
-    (_EASY, 17, 300, {"left": 0, "right": 1, "mix": "shooting"}),
-    ("1_vs_1_easy", 18, 300, {"left": 0, "right": 1}),
-    ("11_vs_11_hard_stochastic", 19, 300, {"mix": "sliding"}),
-    ("11_vs_11_hard_stochastic", 20, 300, {"left": 2, "right": 2, "mix": "sliding", "action_set": "v2"}),
-    ("academy_pass_and_shoot_with_keeper", 21, 300, {"mix": "shooting"}),
-    ("academy_run_to_score", 22, 300, {"mix": "forward"}),
-    ("academy_run_to_score_with_keeper", 23, 300, {"mix": "forward"}),
-    ("academy_empty_goal_close", 24, 300, {"mix": "forward"}),
-    (_THREE, 25, 300, {"representation": "extracted", "stacked": True}),
-    (
-        "11_vs_11_competition",
-        26,
-        300,
-        {"representation": "extracted", "stacked": True, "left": 2, "right": 1},
-    ),
-    ("5_vs_5", 27, 300, {"representation": "simple115v2", "rewards": "scoring"}),
-]
-
-
-_WHOLE_MATCHES: list[Plan] = [
-    ("11_vs_11_kaggle", 31, 3050, {"mix": "built-in AI", "action_set": "v2", "observations": ()}),
-    ("11_vs_11_kaggle", 32, 3050, {"left": 1, "right": 1, "mix": "shooting", "observations": ()}),
-    (_MATCH, 33, 3050, {"observations": ()}),
-    (_EASY, 34, 3050, {"left": 11, "right": 11, "mix": "sliding", "observations": ()}),
-    ("11_vs_11_hard_stochastic", 35, 3050, {"mix": "built-in AI", "action_set": "v2", "observations": ()}),
-    (_MATCH, 75, 3000, {"left": 11, "mix": HUNTING, "observations": ()}),  # three players are sent off
-    *(
-        (_MATCH, 80 + n, 3050, {"left": n % 2, "right": 1, "mix": m, "action_set": "v2", "observations": ()})
-        for n, m in enumerate(("built-in AI", "shooting", "random", "sliding"))
-    ),
-    *(
-        (name, 90 + n, 3050, {"mix": "built-in AI", "action_set": "v2", "observations": ()})
-        for n, name in enumerate(("5_vs_5", _EASY, "11_vs_11_competition", "11_vs_11_kaggle"))
-    ),
-    *(
-        ("11_vs_11_kaggle", 100 + n, 3050, {"left": 11, "right": 11, "mix": "random", "observations": ()})
-        for n in range(4)
-    ),
-]
-
-
-# ---------------------------------------------------------------------------------------- upstream's traces
-
-
-class Trace:
-    """What upstream returned in a job. `columns` are arrays by name: of every observation, of every step."""
-
-    def __init__(self, columns: dict[str, np.ndarray]) -> None:
-        self.columns = columns
-        if "mask_counts" in columns:
-            self._mask_ends = np.cumsum(columns["mask_counts"])
-
-    def masked(self, index: int) -> np.ndarray:
-        """Places of state `index` that upstream never wrote."""
-        end = self._mask_ends[index]
-        return self.columns["mask"][end - self.columns["mask_counts"][index] : end]
-
-
-@functools.cache
-def _traces_dir(python: Path) -> Path:
-    library = next(python.parent.parent.glob("lib/python*/site-packages/gfootball_engine/_gameplayfootball.so"))
-    digest = hashlib.sha256()
-    for part in (
-        library.read_bytes(),
-        _TRACE_SCRIPT.read_bytes(),
-        build._cpu_name().encode(),
-        bytes(_FILLINGS),
-    ):
-        digest.update(hashlib.sha256(part).digest())
-    return upstream_dir() / f"traces-{digest.hexdigest()[:16]}"
-
-
-def _trace_path(python: Path, job: Job) -> Path:
-    fields = asdict(job) | {"what": None}
-    if job.start:
-        fields["start"] = hashlib.sha256(Path(job.start).read_bytes()).hexdigest()
-    return _traces_dir(python) / f"{hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:24]}.npz"
-
-
-def traces(python: Path, wanted: Sequence[Job], progress: Progress | None = None) -> Iterator[Trace]:
-    """Upstream's traces of `wanted`, in order; what is not cached is played first."""
-    report = progress or (lambda what, share: None)
-    missing = [job for job in wanted if not _trace_path(python, job).exists()]
-    _traces_dir(python).mkdir(parents=True, exist_ok=True)
-    total, played = sum(job.steps for job in missing), 0
-    while missing:
-        batch, steps = [], 0
-        while missing and (not batch or steps + missing[0].steps <= _STEPS_A_CALL):
-            batch.append(missing.pop(0))
-            steps += batch[-1].steps
-        report("playing upstream's engine", played / total)
-        with _played_twice(python, batch) as pairs:
-            for job, pair in zip(batch, pairs, strict=True):
-                target = _trace_path(python, job)
-                part = target.with_suffix(f".{os.getpid()}")
-                with part.open("wb") as out:
-                    np.savez_compressed(out, **_merged(*pair, job))
-                part.replace(target)
-        played += steps
-    for job in wanted:
-        with np.load(_trace_path(python, job)) as arrays:
-            yield Trace(dict(arrays))
-
-
-@contextmanager
-def _played_twice(python: Path, batch: Sequence[Job]) -> Iterator[list[tuple[dict, dict]]]:
-    """Both runs' arrays of every job, played by two processes of upstream's at a time."""
-    with tempfile.TemporaryDirectory(dir=upstream_dir()) as name:
-        folder, processes = Path(name), []
-        for filling in _FILLINGS:
-            listed = [asdict(job) | {"out": str(folder / f"{filling}-{n}.npz")} for n, job in enumerate(batch)]
-            (folder / f"{filling}.json").write_text(json.dumps(listed))
-            # malloc writes the complement; its caches per thread, which would hand memory out as it was, are off.
-            environment = os.environ | {
-                "MALLOC_PERTURB_": str(0xFF ^ filling),
-                "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
-            }
-            command = [str(python), "-W", "ignore", str(_TRACE_SCRIPT), str(folder / f"{filling}.json")]
-            with (folder / f"{filling}.log").open("w") as log:
-                processes.append(
-                    subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
-                )
-        codes = [process.wait() for process in processes]
-        if any(codes):
-            log = (folder / f"{_FILLINGS[0] if codes[0] else _FILLINGS[1]}.log").read_text(errors="replace")
-            raise EngineError(f"upstream's environment failed: {(log.strip() or 'no output').splitlines()[-1]}")
-        yield [tuple(dict(np.load(folder / f"{f}-{n}.npz")) for f in _FILLINGS) for n in range(len(batch))]
-
-
-def _unpacked_states(columns: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
-    """[size] uint8 of every state; the script stores each as its difference from the one before."""
-    packed, at, last = columns["states"].tobytes(), 0, np.zeros(0, np.uint8)
-    for size in columns["state_sizes"]:
-        state = np.frombuffer(zlib.decompress(packed[at : at + size]), np.uint8).copy()
-        at += size
-        shared = min(len(state), len(last))
-        state[:shared] ^= last[:shared]
-        last = state
-        yield state
-
-
-def _merged(first: dict, second: dict, job: Job) -> dict[str, np.ndarray]:
-    """The trace of two runs: `problem` where upstream does not agree with itself, states as digest and mask."""
-    merged = {name: array for name, array in first.items() if not name.startswith("state")}
-    problem = next((name for name in merged if name != "kept" and not _same(first[name], second[name])), "")
-    if job.states:
-        digests, sizes, masks = [], [], []
-        for a, b in zip(_unpacked_states(first), _unpacked_states(second), strict=True):
-            unwritten = np.flatnonzero((a == _FILLINGS[0]) & (b == _FILLINGS[1])) if len(a) == len(b) else []
-            differing = np.flatnonzero(a != b) if len(a) == len(b) else [0]
-            if len(differing) != len(unwritten):
-                problem = problem or f"state {len(digests)}"
-            masks.append(np.array(unwritten, np.int32))
-            sizes.append(len(a))
-            digests.append(_digest(a, masks[-1]))
-        merged |= {
-            "state_digest": np.array(digests),
-            "state_size": np.array(sizes, np.int64),
-            "mask": np.concatenate(masks),
-            "mask_counts": np.array([len(mask) for mask in masks], np.int64),
-        }
-    merged["problem"] = np.array(problem)
-    return merged
-
-
-def _digest(state: np.ndarray, masked: np.ndarray) -> list[str]:
-    """[2] digests of a state: the whole of it, and without the four bytes that say whether the episode is over."""
-    state = state.copy()
-    state[masked] = 0
-    whole = hashlib.sha1(state.tobytes()).hexdigest()
-    state[_GAME_STATE] = 0
-    return [whole, hashlib.sha1(state.tobytes()).hexdigest()]
-
-
-# ---------------------------------------------------------------------------------------- the comparison
 
 
 @dataclass(frozen=True)
@@ -495,6 +52,8 @@ class Row:
         goals, episodes: what happened in them.
         masked: bytes of the states that upstream itself never wrote.
         difference: the first one (where, upstream's value, ours), or None.
+        place: if it is one of the state, the number of the observation and of the byte.
+        field: the engine's field that this byte belongs to.
         culprit: the optimisation of our engine that causes it, or what is known about that.
     """
 
@@ -506,6 +65,8 @@ class Row:
     episodes: int
     masked: int
     difference: str | None
+    place: tuple[int, int] | None = None
+    field: str = ""
     culprit: str = ""
 
     @property
@@ -515,7 +76,7 @@ class Row:
 
     def __str__(self) -> str:
         text = f"{self.scenario}: {self.what}: {self.steps} steps, {self.states} states"
-        return text if self.ok else f"{text}: {self.difference}{f' ({self.culprit})' if self.culprit else ''}"
+        return text if self.ok else "; ".join(filter(None, (f"{text}: {self.difference}", self.field, self.culprit)))
 
 
 @dataclass(frozen=True)
@@ -566,7 +127,8 @@ def verify(level: str = "short", scenarios: Sequence[str] | None = None, progres
         report(f"comparing {job.scenario}", number / len(planned))
         rows.append(compare(job, trace))
         if not rows[-1].ok and not any(row.culprit for row in rows):
-            rows[-1] = replace(rows[-1], culprit=_culprit(job, report))
+            field = field_of(job, *rows[-1].place, report) if rows[-1].place else ""
+            rows[-1] = replace(rows[-1], field=field, culprit=_culprit(job, report))
     if level == "full":
         for check in (_on_threads, _states_to_and_fro):
             rows += check(python, scenarios, report)
@@ -609,7 +171,9 @@ def replay() -> None:
     sys.stdout.write("equal\n" if equal else "differs\n")
 
 
-def _row(job: Job, trace: Trace, steps: int, states: int, difference: str | None) -> Row:
+def _row(
+    job: Job, trace: Trace, steps: int, states: int, difference: str | None, place: tuple[int, int] | None = None
+) -> Row:
     columns = trace.columns
     return Row(
         job.scenario,
@@ -620,18 +184,19 @@ def _row(job: Job, trace: Trace, steps: int, states: int, difference: str | None
         episodes=int(columns["done"][:steps].sum()),
         masked=int(columns["mask_counts"][:states].sum()) if states else 0,
         difference=difference,
+        place=place,
     )
 
 
 class _Follower:
     """Walks along one trace and remembers the first difference."""
 
-    def __init__(self, job: Job, trace: Trace, observation: int = 0, step: int = 0, only: Iterable[str] = ()) -> None:
+    def __init__(self, job: Job, trace: Trace, observation: int = 0, step: int = 0) -> None:
         self.job, self.trace = job, trace
         self.observation, self.step = observation, step  # of the trace, to be compared next
         self.steps = self.states = 0  # compared
         self.difference: str | None = None
-        self._only = frozenset(only)
+        self.place: tuple[int, int] | None = None
 
     @property
     def done(self) -> bool:
@@ -641,7 +206,7 @@ class _Follower:
     @property
     def row(self) -> Row:
         """The outcome."""
-        return _row(self.job, self.trace, self.steps, self.states, self.difference)
+        return _row(self.job, self.trace, self.steps, self.states, self.difference, self.place)
 
     def check_step(self, values: dict[str, object]) -> None:
         """Compares what a step returned beside the observation."""
@@ -659,7 +224,7 @@ class _Follower:
         self.observation += 1
 
     def _check(self, name: str, upstream: np.ndarray, ours: object) -> None:
-        if self.difference is None and not _same(upstream, np.asarray(ours)):
+        if self.difference is None and not same(upstream, np.asarray(ours)):
             self.difference = f"{self._place}: {name}: {_values(upstream, np.asarray(ours))}"
 
     def _check_state(self, ours: np.ndarray, last: bool) -> None:
@@ -669,8 +234,9 @@ class _Follower:
         size = int(columns["state_size"][index])
         if len(ours) != size:
             self.difference = f"{self._place}: state: upstream {size} bytes, ours {len(ours)}"
-        elif _digest(ours, self.trace.masked(index))[last] != columns["state_digest"][index][int(last)]:
-            self.difference = f"{self._place}: state: {_differing_bytes(self.job, index, ours)}"
+        elif digest(ours, self.trace.masked(index))[last] != columns["state_digest"][index][int(last)]:
+            byte, words = _differing_bytes(self.job, index, ours)
+            self.difference, self.place = f"{self._place}: state: {words}", (index, byte)
         else:
             self.states += 1
 
@@ -678,13 +244,6 @@ class _Follower:
     def _place(self) -> str:
         done = self.trace.columns["done"][: max(self.step - 1, 0)]
         return f"step {self.step} of the run, episode {int(done.sum())}"
-
-
-def _same(upstream: np.ndarray, ours: np.ndarray) -> bool:
-    """Equal type, shape and bits (so that -0 is not 0)."""
-    if upstream.dtype != ours.dtype or upstream.shape != ours.shape:
-        return False
-    return upstream.tobytes() == ours.tobytes()
 
 
 def _values(upstream: np.ndarray, ours: np.ndarray) -> str:
@@ -699,17 +258,20 @@ def _values(upstream: np.ndarray, ours: np.ndarray) -> str:
     return f"{int(differing.sum())} values differ, at {list(at)} upstream {upstream[at]!r}, ours {ours[at]!r}"
 
 
-def _differing_bytes(job: Job, index: int, ours: np.ndarray) -> str:
-    """Where state `index` differs: upstream plays the job again, since traces keep only digests of states."""
+def _differing_bytes(job: Job, index: int, ours: np.ndarray) -> tuple[int, str]:
+    """The first byte of state `index` that differs, and words for them all.
+
+    Upstream plays the job again, since traces keep only digests of states.
+    """
     python = find_upstream_python()
-    with _played_twice(python, [job]) as ((first, second),):
-        for number, (a, b) in enumerate(zip(_unpacked_states(first), _unpacked_states(second), strict=True)):
+    with played_twice(python, [job]) as ((first, second),):
+        for number, (a, b) in enumerate(zip(unpacked_states(first), unpacked_states(second), strict=True)):
             if number == index:
                 places = np.flatnonzero((a == b) & (a != ours))
                 break
     at = int(places[0]) if len(places) else 0
     around = slice(max(at - 8, 0), at + 8)
-    return (
+    return at, (
         f"{len(places)} of {len(ours)} bytes differ, at {places[:8].tolist()}: "
         f"upstream {a[around].tobytes().hex(' ')}, ours {ours[around].tobytes().hex(' ')}"
     )
@@ -832,7 +394,7 @@ def _compare_wrappers(job: Job, trace: Trace) -> Row:
 def _on_threads(python: Path, scenarios: Sequence[str] | None, report: Progress) -> list[Row]:
     """Eight matches a scenario, stepped as one batch on four threads, each against a run of its own upstream."""
     rows = []
-    for scenario in (_MATCH, _THREE, "academy_corner"):
+    for scenario in (MATCH, THREE, "academy_corner"):
         if scenarios and scenario not in scenarios:
             continue
         report(f"comparing {scenario} on threads", 0.0)
@@ -845,7 +407,7 @@ def _on_threads(python: Path, scenarios: Sequence[str] | None, report: Progress)
 def _states_to_and_fro(python: Path, scenarios: Sequence[str] | None, report: Progress) -> list[Row]:
     """A state taken from upstream and continued in ours; a state taken from ours and continued in upstream."""
     rows = []
-    cases = ((_MATCH, 61, 150, "random"), (_THREE, 62, 15, "built-in AI"), ("5_vs_5", 63, 100, "shooting"))
+    cases = ((MATCH, 61, 150, "random"), (THREE, 62, 15, "built-in AI"), ("5_vs_5", 63, 100, "shooting"))
     for scenario, seed, at, mix in cases:
         if scenarios and scenario not in scenarios:
             continue

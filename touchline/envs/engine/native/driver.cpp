@@ -158,6 +158,7 @@ struct TlMatch {
   // What upstream's environment carries beside the engine.
   int32_t previous_game_mode = -1, previous_owner = -1, score_difference = 0;
   SharedInfo info;
+  bool picture_is_old = false;  // a state has been loaded since it was drawn
 };
 
 struct SnapshotHeader {
@@ -243,6 +244,7 @@ struct TlBatch {
       m.engine.step();
       m.info = m.engine.get_info();
     }
+    m.picture_is_old = false;
   }
 
   void true_reset(TlMatch& m) {
@@ -277,6 +279,7 @@ struct TlBatch {
     restore_formation(m, 0, m.engine.scenario_config.left_team);
     restore_formation(m, 1, m.engine.scenario_config.right_team);
     m.info = m.engine.get_info();
+    m.picture_is_old = true;
     restore_mental_images(m);
   }
 
@@ -708,7 +711,9 @@ TL_API int32_t tl_set_engine_state(TlBatch* batch, int32_t index, const uint8_t*
 TL_API int64_t tl_render(TlBatch* batch, int32_t index, uint8_t* out, int64_t capacity) {
   TlMatch& m = *batch->matches[index];
   ContextHolder current(&m.engine);
-  m.engine.render(true);
+  // A step draws, and so does a true reset; drawing again would move the camera on.
+  if (m.picture_is_old) m.engine.render(true);
+  m.picture_is_old = false;
   const screenshoot frame = m.engine.get_frame();
   if (int64_t(frame.size()) <= capacity) memcpy(out, frame.data(), frame.size());
   return int64_t(frame.size());

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,12 +140,20 @@ def patched(source: Path, speedups: Iterable[Speedup]) -> dict[str, str]:
     return texts
 
 
-def write_tree(engine: Path, target: Path, speedups: Iterable[Speedup]) -> None:
+def write_tree(
+    engine: Path, target: Path, speedups: Iterable[Speedup], rewrite: Callable[[str, str], str] | None = None
+) -> None:
     """Copies the engine's sources (`sources.cmake`, `src`) to `target`, patched.
 
-    A file whose text would stay is not touched, so that a build compiles what changed and nothing else.
+    `rewrite` takes the name of every C++ file and its patched text, and gives the text to be written. A file whose
+    text would stay is not touched, so that a build compiles what changed and nothing else.
     """
-    changed = {f"src/{name}": text.encode() for name, text in patched(engine / "src", speedups).items()}
+    texts = patched(engine / "src", speedups)
+    if rewrite:
+        for path in (engine / "src").rglob("*.[ch]pp"):
+            name = path.relative_to(engine / "src").as_posix()
+            texts[name] = rewrite(name, texts.get(name) or path.read_text())
+    changed = {f"src/{name}": text.encode() for name, text in texts.items()}
     for path in [engine / "sources.cmake", *(engine / "src").rglob("*")]:
         if path.is_file():
             name = path.relative_to(engine).as_posix()
