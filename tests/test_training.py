@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from toy_envs import Corridor
 
 from touchline import checkpoint, plugins, training
-from touchline.agents import ppo
+from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
 from touchline.tracking import CsvTracker, EpisodeStatistics
 from touchline.train_config import config_of
@@ -208,6 +208,25 @@ def test_the_paper_presets_hold_the_published_numbers():
     assert (made.entropy_coef, made.max_grad_norm) == (0.003, 0.64)
 
 
+def test_the_paper_presets_of_impala_hold_the_published_numbers():
+    for rewards, lam, learning_rate, entropy in (
+        ("scoring", 0.9, 5.534e-5, 3.195e-5),
+        ("checkpoints", 1.0, 1.2542e-4, 7.331e-4),
+    ):
+        resolved = TrainConfig(preset=f"impala_paper_{rewards}").resolved()
+        made = config_of(impala.Config, resolved.agent_config)
+        assert (resolved.num_envs, made.unroll_length, made.batch_size, made.gamma) == (200, 32, 32, 0.997)
+        assert (made.gae_lambda, made.learning_rate, made.entropy_coef) == (lam, learning_rate, entropy)
+        assert (made.value_coef, made.rho_bar, made.c_bar, made.shared_encoder) == (0.5, 1.0, 1.0, True)
+
+
+def test_an_agent_without_a_preset_gets_its_own():
+    assert TrainConfig().resolved().preset == "ppo_cpu"
+    resolved = TrainConfig(agent="impala").resolved()
+    assert (resolved.preset, resolved.agent) == ("impala_cpu", "impala")
+    assert resolved.agent_config == presets.load("impala_cpu").agent_config
+
+
 def test_what_is_given_goes_before_the_preset():
     resolved = TrainConfig(num_envs=3, rewards=("scoring",), agent_config={"gamma": 0.9}).resolved()
     assert (resolved.num_envs, resolved.rewards) == (3, ("scoring",))
@@ -216,7 +235,7 @@ def test_what_is_given_goes_before_the_preset():
 
 
 def test_unknown_names_say_what_exists(tmp_path):
-    with pytest.raises(ValueError, match="no 'dqn' in presets; there are ppo_cpu"):
+    with pytest.raises(ValueError, match="no 'dqn' in presets; there are .*ppo_cpu"):
         TrainConfig(preset="dqn").resolved()
     with pytest.raises(ValueError, match="no lr in Config; there are unroll_length"):
         train(config(tmp_path / "run", agent_config={"lr": 1.0}), make_envs=toy)

@@ -171,3 +171,48 @@ class Corridor(ToyEnv):
 
     def pay(self, action):
         return (2.0 * action - 1.0) * self.sign * (self.time % 3 == 0)
+
+
+class Chain(ToyEnv):
+    """Ten cells; action 1 goes right, action 0 left. The last cell pays 1 and ends, the left wall pays 0.02 a knock.
+
+    The observation is the cell, one-hot; a clock truncates after 40 steps.
+    """
+
+    CELLS = 10
+
+    def __init__(self, num_envs: int = 8) -> None:
+        super().__init__(num_envs)
+        self.single_observation_space = spaces.Box(0, 1, (self.CELLS,), np.float32)
+        self.out = np.zeros((num_envs, self.CELLS), np.float32)
+        self.cell = np.zeros(num_envs, int)
+        self.truncates_after = 40
+
+    @classmethod
+    def all_observations(cls) -> torch.Tensor:
+        """[10, 10], one row a cell."""
+        return torch.eye(cls.CELLS)
+
+    def step(self, actions):
+        self.cell += np.where(np.asarray(actions) == 1, 1, -1)
+        fell = self.cell < 0
+        self.cell = np.clip(self.cell, 0, self.CELLS - 1)
+        reward = np.where(self.cell == self.CELLS - 1, 1.0, np.where(fell, 0.02, 0.0)).astype(np.float32)
+        self.time += 1
+        self.total += reward
+        terminated = self.cell == self.CELLS - 1
+        truncated = (self.time == self.truncates_after) & ~terminated
+        ended, info = terminated | truncated, {}
+        if ended.any():
+            info = {"final_obs": self._observe().copy(), "_final_obs": ended}
+            for b in np.flatnonzero(ended):
+                self._restart(b)
+        return self._observe(), reward, terminated, truncated, info
+
+    def _restart(self, b: int) -> None:
+        super()._restart(b)
+        self.cell[b] = 0
+
+    def _observe(self) -> np.ndarray:
+        self.out[:] = np.eye(self.CELLS)[self.cell]
+        return self.out

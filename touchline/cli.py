@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -117,10 +119,10 @@ class Train:
 
     scenario: str = "academy_empty_goal_close"
     """Name, file or module of a scenario; see `touchline scenarios`."""
-    preset: str = "ppo_cpu"
-    """Where everything that is not given comes from; see benchmarks/presets.py."""
+    preset: str | None = None
+    """Where everything that is not given comes from (see benchmarks/presets.py); None is the agent's own, AGENT_cpu."""
     agent: str | None = None
-    """Name of an agent."""
+    """ppo or impala; None is the preset's, and ppo without one."""
     backend: str = "gfootball"
     observation: str | None = None
     """simple115v2, smm or egocentric."""
@@ -189,7 +191,7 @@ def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
 
     kind = getattr(plugins.load("agents", config.agent), "Config", None)
     if kind is None:
-        raise ValueError(f"{config.agent!r} in agents is not one that trains; ppo does")
+        raise ValueError(f"{config.agent!r} in agents is not one that trains; ppo and impala do")
     start = config_of(kind, config.agent_config)
     chosen = tyro.cli(kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start)
     return {k: v for k, v in dataclasses.asdict(chosen).items() if k in config.agent_config or v != getattr(start, k)}
@@ -417,14 +419,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _train_help(rest: list[str]) -> int:
-    """Train's own flags, then those of PPO's config."""
-    try:
-        tyro.cli(Train, prog="touchline train", args=["--help"])
-    except SystemExit:
-        print("\nFields of the agent's own config (defaults of ppo; the preset may set others):")
+    """Train's own flags, then those of the named agent's config."""
     from touchline import plugins
 
-    tyro.cli(plugins.load("agents", "ppo").Config, prog="touchline train", args=["--help"])
+    named = [after for flag, after in itertools.pairwise((*rest, "")) if flag == "--agent"]
+    agent = (*named, *(flag[8:] for flag in rest if flag.startswith("--agent=")), "ppo")[0]
+    with contextlib.suppress(SystemExit):
+        tyro.cli(Train, prog="touchline train", args=["--help"])
+    print(f"\nFields of the agent's own config (defaults of {agent}; the preset may set others):")
+    tyro.cli(plugins.load("agents", agent).Config, prog="touchline train", args=["--help"])
     return 0
 
 

@@ -67,11 +67,26 @@ class Rollout(NamedTuple):
             value_of: [K, *obs] to [K, ...]; called on the few final observations apart.
         """
         values = _in_chunks(value_of, self.obs.flatten(0, 1)).unflatten(0, self.obs.shape[:2])
+        return values, self.true_next(values, value_of)
+
+    def true_next(self, values: Tensor, value_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Values [T, B, ...] of each transition's true next state, given those [T+1, B, ...] of `obs`."""
         next_values = values[1:].clone()
         if len(self.final_index):
             finals = _in_chunks(value_of, self.final_obs)
             next_values[self.final_index[:, 0], self.final_index[:, 1]] = finals
-        return values, next_values
+        return next_values
+
+    def columns(self, chosen: Tensor) -> Rollout:
+        """The rollout of some columns [K] alone, in that order; `episodes` are left out."""
+        place = torch.full(self.action.shape[1:], -1, device=chosen.device)
+        place[chosen] = torch.arange(len(chosen), device=chosen.device)
+        kept = place[self.final_index[:, 1]] >= 0
+        index = self.final_index[kept].clone()
+        index[:, 1] = place[index[:, 1]]
+        whole = {k: v for k, v in self._asdict().items() if isinstance(v, Tensor) and not k.startswith("final")}
+        parts = {name: tensor[:, chosen] for name, tensor in whole.items()}
+        return self._replace(**parts, final_index=index, final_obs=self.final_obs[kept], episodes={})
 
     def without_ends(self) -> Rollout:
         """The same for a stream whose return runs on through ends of episodes: only lost matches cut it."""

@@ -15,6 +15,8 @@ class TrainConfig:
     """What to train, on what, for how long; what is None is taken from the preset.
 
     Attributes:
+        preset: a name of `benchmarks.presets`; None is the agent's own, AGENT_cpu.
+        agent: None is the preset's, and ppo without one.
         total_steps: environment steps, counted per env.
         torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice.
         out: the run directory; None is a new one under `runs/`.
@@ -25,7 +27,7 @@ class TrainConfig:
     """
 
     scenario: str = "academy_empty_goal_close"
-    preset: str = "ppo_cpu"
+    preset: str | None = None
     agent: str | None = None
     backend: str = "gfootball"
     observation: str | None = None
@@ -52,14 +54,15 @@ class TrainConfig:
 
     def resolved(self) -> TrainConfig:
         """The same, complete: what was None is filled in from the preset."""
-        preset = presets.load(self.preset)
+        name = self.preset or presets.own(self.agent or "ppo")
+        preset = presets.load(name) if name else presets.Preset(agent=self.agent)
         options = ("agent", "observation", "stack", "rewards", "num_envs", "reset_pool")
         filled = {name: getattr(preset, name) for name in options if getattr(self, name) is None}
         same_agent = self.agent in (None, preset.agent)
         agent_config = {**(preset.agent_config if same_agent else {}), **self.agent_config}
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
         out = self.out or f"runs/{self.scenario}-{self.agent or preset.agent}-{self.seed}-{stamp}"
-        return replace(self, **filled, agent_config=agent_config, out=out)
+        return replace(self, preset=name, **filled, agent_config=agent_config, out=out)
 
 
 def config_of(kind: type, values: Mapping[str, Any]) -> Any:

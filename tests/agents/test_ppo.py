@@ -22,6 +22,7 @@ from toy_envs import (
 )
 
 from touchline.agents import ppo
+from touchline.agents.parts import actor_critic
 from touchline.rollout import Buffer, collect, env_spec
 from touchline.types import Stream
 
@@ -245,7 +246,7 @@ def test_the_advantage_is_the_weighted_sum_of_the_streams():
     novelty = torch.rand(rollout.reward.shape, generator=trial.generator)
 
     def parts(extrinsic, bonus):
-        return trial.agent._targets(rollout, {"extrinsic": extrinsic, "novelty": bonus})
+        return trial.agent.targets_of(rollout, {"extrinsic": extrinsic, "novelty": bonus})
 
     zero = torch.zeros_like(novelty)
     targets, both, values = parts(rollout.reward, novelty)
@@ -277,8 +278,8 @@ def test_missing_streams_are_refused_by_name():
 def test_advantages_are_recomputed_in_every_epoch_unless_told_otherwise(monkeypatch):
     for recompute, expected in ((True, 4), (False, 1)):
         trial = Trial(Corridor(), change(recompute_advantages=recompute))
-        calls, original = [], trial.agent._targets
-        monkeypatch.setattr(trial.agent, "_targets", lambda *a, f=original, c=calls: (c.append(1), f(*a))[1])
+        calls, original = [], trial.agent.targets_of
+        monkeypatch.setattr(trial.agent, "targets_of", lambda *a, f=original, c=calls: (c.append(1), f(*a))[1])
         trial.learn(1)
         assert len(calls) == expected
 
@@ -353,7 +354,7 @@ def test_the_kl_estimate_is_the_kl_in_the_mean():
     p, q = torch.tensor([0.2, 0.8]), torch.tensor([0.5, 0.5])
     sample = torch.tensor([0] * 200 + [1] * 800)
     expected = (p * (p / q).log()).sum()
-    assert_close(ppo.approx_kl(q.log()[sample], p.log()[sample]), expected)
+    assert_close(actor_critic.approx_kl(q.log()[sample], p.log()[sample]), expected)
 
 
 def test_bad_hyper_parameters_are_refused():

@@ -41,6 +41,12 @@ _PAPER_NOTE = (
     "differs: value loss not clipped, truncation bootstraps, policy head initialised 100x smaller."
 )
 
+_SEED_IMPALA = {"unroll_length": 32, "batch_size": 32, "gamma": 0.997, "shared_encoder": True, "max_grad_norm": 1e9}
+_SEED_NOTE = (
+    "V-trace learner of SEED RL's football experiments (Espeholt et al. 2020, https://arxiv.org/abs/1910.06591): "
+    "200 envs, Adam, no gradient clipping, 500M steps; differs: truncation bootstraps, orthogonal initialisation."
+)
+
 PRESETS = {
     "ppo_cpu": Preset(
         agent="ppo",
@@ -97,7 +103,49 @@ PRESETS = {
         stack=4,
         note=_PAPER_NOTE,
     ),
+    "impala_cpu": Preset(
+        agent="impala",
+        agent_config={
+            "unroll_length": 32,
+            "batch_size": 8,
+            "learning_rate": 6e-4,
+            "anneal_learning_rate": True,
+            "gamma": 0.995,
+            "gae_lambda": 0.95,
+            "entropy_coef": 0.005,
+            "max_grad_norm": 1.0,
+            "shared_encoder": False,
+        },
+        observation="egocentric",
+        rewards=("scoring", "checkpoints"),
+        num_envs=32,
+        reset_pool=256,
+        note="Ours, for two CPU cores.",
+    ),
+    "impala_paper_scoring": Preset(
+        agent="impala",
+        agent_config={**_SEED_IMPALA, "gae_lambda": 0.9, "learning_rate": 5.534e-5, "entropy_coef": 3.195e-5},
+        observation="smm",
+        rewards=("scoring",),
+        num_envs=200,
+        stack=4,
+        note=_SEED_NOTE,
+    ),
+    "impala_paper_checkpoints": Preset(
+        agent="impala",
+        agent_config={**_SEED_IMPALA, "gae_lambda": 1.0, "learning_rate": 1.2542e-4, "entropy_coef": 7.331e-4},
+        observation="smm",
+        rewards=("scoring", "checkpoints"),
+        num_envs=200,
+        stack=4,
+        note=_SEED_NOTE,
+    ),
 }
+
+
+def own(agent: str) -> str | None:
+    """The preset that an agent gets where none is named, if it has one."""
+    return f"{agent}_cpu" if f"{agent}_cpu" in PRESETS else None
 
 
 def load(name: str) -> Preset:

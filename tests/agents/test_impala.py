@@ -1,0 +1,278 @@
+"""IMPALA: the smallest worlds it has to solve, its bookkeeping, and learning from an older policy."""
+
+import copy
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from toy_envs import (
+    Action,
+    Chain,
+    ConstantValue,
+    Corridor,
+    Discounted,
+    Endless,
+    ObservationAction,
+    ValueFromObservation,
+)
+
+from touchline.agents import impala
+from touchline.rollout import Buffer, collect, env_spec
+
+CONFIG = impala.Config(
+    unroll_length=16,
+    batch_size=2,
+    learning_rate=5e-3,
+    gamma=0.5,
+    entropy_coef=0.0,
+    shared_encoder=False,
+    policy_hidden=(16,),
+    value_hidden=(16,),
+    normalise_observations=False,
+)
+
+
+class Trial:
+    """An agent and its toy world; the policy that acts lags `lag` updates behind."""
+
+    def __init__(self, envs, config=CONFIG, lag=0):
+        self.envs = envs
+        spec = env_spec(envs)
+        self.agent = impala.make(spec, config, seed=0)
+        self.buffer = Buffer(spec, envs.num_envs, config.unroll_length)
+        self.generator = torch.Generator().manual_seed(0)
+        self.obs, _ = envs.reset(seed=0)
+        self.lag, self.versions, self.actor = lag, [], copy.deepcopy(self.agent)
+
+    def collect(self):
+        self.versions.append(copy.deepcopy(self.agent.net.state_dict()))
+        self.versions = self.versions[-self.lag - 1 :]
+        self.actor.net.load_state_dict(self.versions[0])
+        rollout, self.obs = collect(self.envs, self.actor, self.obs, self.buffer, self.generator)
+        return rollout
+
+    def learn(self, updates, change=lambda rollout: rollout):
+        for _ in range(updates):
+            metrics = self.agent.learn(change(self.collect()), generator=self.generator)
+        return metrics
+
+    def weights(self):
+        return torch.cat([p.detach().flatten() for p in self.agent.net.parameters()])
+
+
+def value(trial, *obs):
+    with torch.no_grad():
+        return trial.agent.net.values(torch.tensor([obs]))[0, 0].item()
+
+
+def change(config=CONFIG, **fields):
+    return dataclasses.replace(config, **fields)
+
+
+# The probe worlds: each adds one thing that can be wrong.
+
+
+def test_a_constant_value_is_learned():
+    trial = Trial(ConstantValue())
+    trial.learn(60)
+    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(1, abs=0.05)
+
+
+def test_a_value_that_depends_on_the_observation_is_learned():
+    trial = Trial(ValueFromObservation())
+    trial.learn(80)
+    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(1, abs=0.1)
+    assert value(trial, -1.0, 1.0, 0.0) == pytest.approx(-1, abs=0.1)
+
+
+def test_a_delayed_reward_is_discounted():
+    trial = Trial(Discounted())
+    trial.learn(100)
+    assert value(trial, 1.0, 0.0, 0.1) == pytest.approx(1, abs=0.1)
+    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_paying_action_is_found():
+    trial = Trial(Action())
+    trial.learn(40)
+    assert trial.collect().reward.mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"normalise_values": True},
+        {"normalise_observations": True},
+        {"shared_encoder": True},
+        {"optimiser": "rmsprop", "optimiser_eps": 0.01},
+        {"reward_clip": 0.5},
+        {"gae_lambda": 0.9},
+        {"anneal_learning_rate": True},
+    ],
+    ids=str,
+)
+def test_the_action_that_suits_the_observation_is_found(options):
+    trial = Trial(ObservationAction(), change(**options))
+    trial.learn(60)
+    assert trial.collect().reward.mean() > 0.9
+    greedy = trial.agent.act_greedy(torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]))
+    assert greedy.tolist() == [1, 0]
+
+
+def test_truncation_bootstraps_from_final_obs_not_reset_obs():
+    def with_resets_as_finals(rollout):
+        index = rollout.final_index
+        return rollout._replace(final_obs=rollout.obs[1:][index[:, 0], index[:, 1]])
+
+    config = change(gamma=0.8, batch_size=1)
+    right, wrong = Trial(Endless(), config), Trial(Endless(), config)
+    right.learn(200)
+    wrong.learn(200, with_resets_as_finals)
+    middle = (1.0, 0.0, 0.3)
+    assert value(right, *middle) == pytest.approx(1 / (1 - 0.8), abs=0.5)
+    assert value(wrong, *middle) < 3.5  # the control: it believes that the clock leads back to the start
+
+
+# Learning from an older policy.
+
+
+CHAIN = change(gamma=0.9, learning_rate=0.05, policy_hidden=(), value_hidden=(), batch_size=16, entropy_coef=0.0)
+
+
+@pytest.mark.parametrize("lag", [0, 1, 4, 16])
+def test_the_way_along_a_chain_is_found_at_every_lag(lag):
+    trial = Trial(Chain(16), CHAIN, lag=lag)
+    trial.learn(250)
+    assert all(trial.agent.act_greedy(Chain.all_observations()[:-1]) == 1)
+
+
+def test_the_ratios_of_an_old_policy_differ_from_one_and_are_reported():
+    trial = Trial(Chain(16), CHAIN, lag=16)
+    metrics = trial.learn(30)
+    assert metrics["train/approx_kl"] > 1e-4
+    assert 0 < metrics["train/mean_rho"] < 1
+    fresh = Trial(Chain(16), change(CHAIN, batch_size=1000)).learn(1)
+    assert fresh["train/approx_kl"] == pytest.approx(0, abs=1e-6)
+    assert fresh["train/mean_rho"] == pytest.approx(1, abs=1e-6)
+
+
+# Bookkeeping.
+
+
+def test_a_seed_repeats_a_training():
+    first, second = Trial(Corridor()), Trial(Corridor())
+    first.learn(3)
+    second.learn(3)
+    assert torch.equal(first.weights(), second.weights())
+
+
+def test_acting_and_learning_leave_global_randomness_alone():
+    trial, before = Trial(Corridor()), torch.random.get_rng_state()
+    trial.learn(2)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("poisons", [(1.0, 1e6), (None, 1.0)])
+def test_masked_transitions_change_nothing_whatever_they_hold(poisons):
+    """The second pair is the control: a poison that is not masked is noticed."""
+    weights = []
+    for poison in poisons:
+        lost_at = {} if None in poisons else {5: 2}
+        trial = Trial(Corridor(lost_at=lost_at), change(normalise_observations=True))
+        rollout = trial.collect()
+        lost = ~rollout.mask
+        assert lost.sum() == len(lost_at)
+        if not lost_at:
+            lost[5, 2] = True
+        if poison is not None:
+            rollout.reward[lost] = poison
+            rollout.action[lost] = int(poison == 1.0)
+            rollout.behaviour_log_prob[lost] = -poison
+        metrics = trial.agent.learn(rollout, generator=trial.generator)
+        assert all(math.isfinite(x) for x in metrics.values())
+        weights.append(trial.weights())
+    assert torch.equal(*weights) == (None not in poisons)
+
+
+def test_every_column_is_used_once(monkeypatch):
+    trial, seen = Trial(Corridor(), change(batch_size=3)), []
+    original = trial.agent._step
+    monkeypatch.setattr(trial.agent, "_step", lambda part, rewards: (seen.append(part), original(part, rewards))[1])
+    rollout = trial.collect()
+    trial.agent.learn(rollout, generator=trial.generator)
+    assert [part.action.shape[1] for part in seen] == [3, 3, 2]
+    together = torch.cat([part.behaviour_log_prob for part in seen], 1)
+    assert_close(together.sort(1)[0], rollout.behaviour_log_prob.sort(1)[0])
+
+
+def test_columns_of_a_rollout_keep_their_last_observations():
+    rollout = Trial(Corridor(num_envs=5)).collect()
+    chosen = torch.tensor([3, 0])
+    part = rollout.columns(chosen)
+    assert_close(part.next_obs(), rollout.next_obs()[:, chosen])
+    assert len(part.final_obs) == len(part.final_index) == 2 * len(rollout.final_obs) / 5
+    assert torch.equal(part.truncated, rollout.truncated[:, chosen])
+
+
+def test_nothing_is_learned_where_nothing_was_valid():
+    trial = Trial(Corridor())
+    rollout, before = trial.collect(), trial.weights()
+    rollout.mask.fill_(False)
+    trial.agent.learn(rollout, generator=trial.generator)
+    assert torch.equal(trial.weights(), before)
+
+
+def test_the_loss_is_the_one_in_the_paper():
+    """One gradient step by hand, from returns.vtrace, against the agent's."""
+    from touchline import returns
+
+    config = change(batch_size=100, entropy_coef=0.01, value_coef=0.5, max_grad_norm=1e9)
+    trial, hand = Trial(Corridor(), config, lag=1), impala.make(env_spec(Corridor()), config, seed=0)
+    trial.learn(3)
+    hand.load_state_dict(copy.deepcopy(trial.agent.state_dict()))
+    rollout = trial.collect()
+    trial.agent.learn(rollout, generator=trial.generator)
+
+    log_probs = hand.net.logits(rollout.obs[:-1]).log_softmax(-1)
+    log_prob = log_probs.gather(-1, rollout.action[..., None])[..., 0]
+    values = hand.net.values(rollout.obs[:-1])[..., 0]
+    next_values = hand.net.values(rollout.next_obs())[..., 0].detach()
+    result = returns.vtrace(
+        rollout.reward,
+        values.detach(),
+        next_values,
+        rollout.terminated,
+        rollout.truncated,
+        (log_prob - rollout.behaviour_log_prob).detach(),
+        gamma=0.5,
+    )
+    entropy = -(log_probs.exp() * log_probs).sum(-1).mean()
+    loss = -(log_prob * result.advantages).mean() + 0.25 * (result.targets - values).square().mean() - 0.01 * entropy
+    hand.optimiser.zero_grad()
+    loss.backward()
+    hand.optimiser.step()
+    ours, theirs = trial.agent.net.state_dict(), hand.net.state_dict()
+    for name in ours:
+        assert_close(ours[name], theirs[name])
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"rho_bar": 0.0}, "rho_bar: expected a number above 0"),
+        ({"optimiser": "sgd"}, "no 'sgd' in optimiser; there are adam, rmsprop"),
+        ({"reward_clip": -1.0}, "reward_clip: expected a number above 0"),
+        ({"gamma": 1.5}, "gamma: expected 0 to 1"),
+    ],
+)
+def test_bad_hyper_parameters_are_refused(fields, problem):
+    with pytest.raises(ValueError, match=problem):
+        change(**fields)

@@ -1,0 +1,180 @@
+"""IMPALA's learner: an actor-critic whose experience may be older than its policy (Espeholt et al. 2018,
+https://arxiv.org/abs/1802.01561).
+
+V-trace (section 4) corrects values and policy gradient for the lag between the policy that acted and the one that
+learns. The loss is equation 4 and the terms after it: -rho A log pi(a|s), half the squared distance of the values to
+their V-trace targets, and the entropy. Unlike the paper's code, terms are means over all transitions instead of sums,
+so that a learning rate does not depend on the batch's size (SEED RL does the same,
+https://arxiv.org/abs/1910.06591); truncated episodes bootstrap from their true last observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from touchline.agents.parts import actor_critic, value_targets
+from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
+from touchline.curiosity.parts.seams import ValueTarget
+from touchline.rollout import Rollout
+from touchline.types import EnvSpec, Stream
+
+OPTIMISERS = ("adam", "rmsprop")
+
+
+@dataclass(frozen=True)
+class Config(ActorCriticConfig):
+    """Hyper-parameters of IMPALA, beside those of every actor-critic (`parts.actor_critic.ActorCriticConfig`).
+
+    Attributes:
+        batch_size: unrolls (columns of T steps) per gradient step; each is used once.
+        rho_bar, c_bar: truncation levels of V-trace.
+        optimiser: "adam" or "rmsprop" (not centred, no momentum); torch adds epsilon outside the root, the paper's
+            TensorFlow inside.
+        optimiser_eps: its epsilon.
+        rmsprop_decay: of the running mean square.
+        reward_clip: the extrinsic reward is clipped to +-this; None leaves it as it is.
+    """
+
+    unroll_length: int = 32
+    value_target: str = "vtrace"
+    gae_lambda: float = 1.0
+    max_grad_norm: float = 40.0
+    shared_encoder: bool = True
+    batch_size: int = 32
+    rho_bar: float = 1.0
+    c_bar: float = 1.0
+    optimiser: str = "adam"
+    optimiser_eps: float = 1e-7
+    rmsprop_decay: float = 0.99
+    reward_clip: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(at_least_1=("batch_size",), share=("rmsprop_decay",), above_0=("rho_bar", "c_bar", "optimiser_eps"))
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(f"no {self.optimiser!r} in optimiser; there are {', '.join(OPTIMISERS)}")
+        if self.reward_clip is not None:
+            self.check(above_0=("reward_clip",))
+
+
+class Agent(ActorCriticAgent):
+    """IMPALA, learning from a batch of unrolls at a time."""
+
+    config: Config
+
+    def make_optimiser(self) -> torch.optim.Optimizer:
+        """What the config names."""
+        config = self.config
+        if config.optimiser == "adam":
+            return torch.optim.Adam(
+                self.net.parameters(), lr=config.learning_rate, eps=config.optimiser_eps, fused=True
+            )
+        return torch.optim.RMSprop(
+            self.net.parameters(), lr=config.learning_rate, alpha=config.rmsprop_decay, eps=config.optimiser_eps
+        )
+
+    def learn(
+        self,
+        rollout: Rollout,
+        rewards: Mapping[str, Tensor] | None = None,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+    ) -> dict[str, float]:
+        """One gradient step for every `batch_size` columns of a rollout, then moves the observations' statistics.
+
+        Args:
+            rollout: experience of this or an older policy; its columns are taken in a random order.
+            rewards: {stream: [T, B]} for every stream; None means the rollout's own as "extrinsic".
+            generator: shuffles the columns.
+            progress: part of the training that is over, 0 to 1, for the learning rate.
+
+        Returns:
+            Metrics, means over the gradient steps.
+        """
+        config = self.config
+        rollout = rollout.to(self.device)
+        rewards = self.rewards_of(rollout, rewards)
+        if config.reward_clip is not None:
+            rewards["extrinsic"] = rewards["extrinsic"].clamp(-config.reward_clip, config.reward_clip)
+        self.anneal(progress)
+        metrics = dict(self.value_target.update(rollout))
+        if not rollout.mask.any():
+            return metrics
+        columns = rollout.action.shape[1]
+        order = torch.randperm(columns, generator=generator, device=generator.device).to(self.device)
+        steps = []
+        for chosen in order.tensor_split(max(1, round(columns / config.batch_size))):
+            part = rollout.columns(chosen)
+            if part.mask.any():
+                steps.append(self._step(part, {name: reward[:, chosen] for name, reward in rewards.items()}))
+        if self.net.normaliser is not None:
+            self.net.normaliser.update(rollout.obs[:-1][rollout.mask])
+        names = ("approx_kl", "entropy", "policy_loss", "value_loss", "grad_norm", "mean_rho", "explained_variance")
+        table = torch.stack(steps)
+        metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=True)}
+        metrics["train/gradient_steps"] = float(len(steps))
+        metrics["train/learning_rate"] = self.optimiser.param_groups[0]["lr"]
+        return metrics
+
+    def _step(self, rollout: Rollout, rewards: Mapping[str, Tensor]) -> Tensor:
+        """One gradient step; its numbers in the order of the metrics' names."""
+        config = self.config
+        # All observations once with a gradient; the few last ones of episodes only for their values.
+        logits, raw = self.net(rollout.obs.flatten(0, 1))
+        values = (raw if self.net.value_normaliser is None else self.net.value_normaliser(raw)).detach()
+        values = values.unflatten(0, rollout.obs.shape[:2])
+        with torch.no_grad():
+            next_values = rollout.true_next(values, self.net.values)
+        log_probs = logits.unflatten(0, rollout.obs.shape[:2])[:-1].log_softmax(-1)
+        log_prob = log_probs.gather(-1, rollout.action[..., None])[..., 0]
+        log_rhos = (log_prob - rollout.behaviour_log_prob).detach()
+        targets, advantages = self.targets_from(rollout, rewards, values, next_values, log_rhos)
+
+        valid = rollout.mask
+        predicted, targets = raw.unflatten(0, rollout.obs.shape[:2])[:-1][valid], targets[valid]
+        normaliser = self.net.value_normaliser
+        wanted = targets if normaliser is None else normaliser.normalise(targets)
+        policy_loss = -(log_prob * advantages)[valid].mean()
+        critic_loss = actor_critic.value_loss(predicted, wanted)
+        spread = actor_critic.entropy(log_probs[valid])
+        self.optimiser.zero_grad()
+        (policy_loss + config.value_coef * critic_loss - config.entropy_coef * spread).backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
+        self.optimiser.step()
+        if normaliser is not None:
+            normaliser.update(targets, self.net.value_head)
+        with torch.no_grad():
+            kl = actor_critic.approx_kl(log_prob[valid], rollout.behaviour_log_prob[valid])
+            rho = log_rhos[valid].exp().clamp(max=config.rho_bar).mean()
+            known = actor_critic.explained_variance(predicted[:, 0], wanted[:, 0])
+            return torch.stack([kl, spread, policy_loss, critic_loss, grad_norm, rho, known])
+
+
+def make(
+    spec: EnvSpec,
+    config: Config | None = None,
+    *,
+    bonus_streams: Sequence[Stream] = (),
+    value_target: ValueTarget | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Agent:
+    """An IMPALA agent whose weights depend on `seed` alone.
+
+    Args:
+        bonus_streams: reward streams beside the extrinsic one, in the order of their value heads.
+        value_target: one made elsewhere (adaptive TD, say) instead of `config.value_target`.
+    """
+    config = Config() if config is None else config
+    streams = actor_critic.streams_of(config, bonus_streams)
+    if value_target is None:
+        value_target = value_targets.make(
+            config.value_target, lam=config.gae_lambda, n=config.n_step, rho_bar=config.rho_bar, c_bar=config.c_bar
+        )
+    net = actor_critic.make_net(spec, config, len(streams), seed)
+    return Agent(spec, config, streams, value_target, net, device)

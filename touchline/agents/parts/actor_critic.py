@@ -1,0 +1,255 @@
+"""What PPO and IMPALA share: networks, acting, targets of several reward streams, checkpoints, terms of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from touchline.agents.parts import value_targets
+from touchline.curiosity.parts.seams import ValueTarget
+from touchline.networks import ACTIVATIONS, ENCODERS, ActorCritic, scoped_seed
+from touchline.rollout import Rollout
+from touchline.types import EnvSpec, Stream
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig:
+    """Hyper-parameters of every agent with a policy and values.
+
+    Attributes:
+        unroll_length: T, environment steps per env and rollout.
+        learning_rate: at the start.
+        anneal_learning_rate: fall linearly to 0 at `total_steps`.
+        gamma: discount per environment step of the extrinsic stream.
+        extrinsic_coef: weight of the extrinsic advantage.
+        gae_lambda: trace decay of `gae` and `vtrace`.
+        n_step: steps of the value target `n_step`.
+        value_target: a name of `parts.value_targets`.
+        value_coef: weight of the value loss, half the squared error.
+        shared_encoder: policy and values share one encoder.
+        policy_hidden, value_hidden: widths of the MLPs.
+        cnn_depths: channels of the CNN's blocks.
+    """
+
+    unroll_length: int = 128
+    learning_rate: float = 3e-4
+    anneal_learning_rate: bool = False
+    gamma: float = 0.995
+    extrinsic_coef: float = 1.0
+    gae_lambda: float = 0.95
+    n_step: int = 5
+    value_target: str = "gae"
+    entropy_coef: float = 0.01
+    value_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    normalise_observations: bool = True
+    normalise_values: bool = False
+    encoder: str = "auto"
+    shared_encoder: bool = False
+    policy_hidden: tuple[int, ...] = (256, 256)
+    value_hidden: tuple[int, ...] = (256, 256)
+    activation: str = "tanh"
+    cnn_depths: tuple[int, ...] = (16, 32, 32, 32)
+    cnn_width: int = 256
+
+    def __post_init__(self) -> None:
+        self.check(at_least_1=("unroll_length", "n_step"), share=("gamma", "gae_lambda"))
+        self.check(above_0=("learning_rate", "max_grad_norm"))
+        known = {"value_target": value_targets.NAMES, "encoder": ENCODERS, "activation": tuple(ACTIVATIONS)}
+        for name, choices in known.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"no {getattr(self, name)!r} in {name}; there are {', '.join(choices)}")
+
+    def check(self, *, at_least_1: Sequence[str] = (), share: Sequence[str] = (), above_0: Sequence[str] = ()) -> None:
+        """Refuses fields that are out of range."""
+        for name in at_least_1:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in share:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        for name in above_0:
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name}: expected a number above 0, got {getattr(self, name)}")
+
+
+def value_loss(values: Tensor, targets: Tensor) -> Tensor:
+    """Half the mean squared error, summed over streams; values and targets [K, M]."""
+    return 0.5 * (values - targets).square().mean(0).sum()
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """Mean entropy in nats of distributions given as log-probabilities [K, A]."""
+    return -(log_probs.exp() * log_probs).sum(-1).mean()
+
+
+def approx_kl(log_prob: Tensor, behaviour_log_prob: Tensor) -> Tensor:
+    """KL(behaviour, policy) from samples [K]: the mean of r - 1 - log r (http://joschu.net/blog/kl-approx.html)."""
+    log_ratio = log_prob - behaviour_log_prob
+    return (log_ratio.exp() - 1 - log_ratio).mean()
+
+
+def explained_variance(values: Tensor, targets: Tensor) -> Tensor:
+    """1 - var(targets - values) / var(targets), for flat tensors; nan if the targets do not vary."""
+    spread = targets.var(unbiased=False)
+    return torch.where(spread > 0, 1 - (targets - values).var(unbiased=False) / spread, torch.nan)
+
+
+class ActorCriticAgent:
+    """A policy with M value heads, an optimiser and a value target; a subclass says how it learns.
+
+    Args:
+        spec: shapes of the environment.
+        config: hyper-parameters.
+        streams: the reward streams, one value head each, in order.
+        value_target: turns rewards into targets and advantages, the same way for every stream.
+        device: of the networks; rollouts are moved there to learn.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        config: ActorCriticConfig,
+        streams: Sequence[Stream],
+        value_target: ValueTarget,
+        net: ActorCritic,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.spec, self.config, self.streams = spec, config, tuple(streams)
+        self.value_target = value_target
+        self.device = torch.device(device)
+        self.net = net.to(self.device)
+        self.optimiser = self.make_optimiser()
+
+    def make_optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser of `self.net`."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Samples actions [B] and gives their log-probabilities [B] for obs [B, *obs].
+
+        The action with the largest p / e, e exponential, is a sample of p (the Gumbel trick without
+        logarithms).
+        """
+        log_probs = self.net.logits(obs.to(self.device)).to(generator.device).log_softmax(-1)
+        noise = torch.empty_like(log_probs).exponential_(generator=generator)
+        action = (log_probs.exp() / noise).argmax(-1)
+        return action, log_probs.gather(-1, action[:, None])[:, 0]
+
+    @torch.inference_mode()
+    def act_greedy(self, obs: Tensor) -> Tensor:
+        """The most probable actions [B] for obs [B, *obs]."""
+        return self.net.logits(obs.to(self.device)).argmax(-1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights with all running statistics, optimiser and value target."""
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "value_target": self.value_target.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.value_target.load_state_dict(state["value_target"])
+
+    def load_policy(self, state: Mapping[str, Any]) -> None:
+        """Restores of `state_dict()` what acting needs."""
+        self.net.load_state_dict(state["net"])
+
+    def rewards_of(self, rollout: Rollout, rewards: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+        """{stream: [T, B]} on the agent's device; None means the rollout's own as "extrinsic"."""
+        rewards = {"extrinsic": rollout.reward} if rewards is None else rewards
+        rewards = {name: reward.to(self.device) for name, reward in rewards.items()}
+        if set(rewards) != {stream.name for stream in self.streams}:
+            expected = ", ".join(stream.name for stream in self.streams)
+            raise ValueError(f"expected rewards of streams {expected}; got {', '.join(rewards)}")
+        return rewards
+
+    def anneal(self, progress: float) -> None:
+        """Sets the learning rate for the part of the training that is over, 0 to 1."""
+        if self.config.anneal_learning_rate:
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.config.learning_rate * max(0.0, 1.0 - progress)
+
+    @torch.no_grad()
+    def targets_of(self, rollout: Rollout, rewards: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Targets [T*B, M], summed advantages [T*B] and values [T*B, M] under the present networks."""
+        values, next_values = rollout.values(self.net.values)
+        log_rhos = torch.zeros_like(rollout.reward)
+        if self.value_target.uses_log_rhos:
+            log_probs, _ = rollout.values(lambda obs: self.net.logits(obs).log_softmax(-1))
+            log_rhos = log_probs[:-1].gather(-1, rollout.action[..., None])[..., 0]
+            log_rhos -= rollout.behaviour_log_prob
+        targets, advantages = self.targets_from(rollout, rewards, values, next_values, log_rhos)
+        return targets.flatten(0, 1), advantages.flatten(), values[:-1].flatten(0, 1)
+
+    @torch.no_grad()
+    def targets_from(
+        self,
+        rollout: Rollout,
+        rewards: Mapping[str, Tensor],
+        values: Tensor,
+        next_values: Tensor,
+        log_rhos: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Targets [T, B, M] and summed advantages [T, B].
+
+        Args:
+            values: [T+1, B, M] of all observations.
+            next_values: [T, B, M] of the observations that the transitions really ended in.
+            log_rhos: [T, B] log-probability of the actions, now minus when they were taken.
+        """
+        targets, advantages = [], torch.zeros_like(rollout.reward)
+        for m, stream in enumerate(self.streams):
+            result = self.value_target(
+                rollout if stream.episodic else rollout.without_ends(),
+                stream,
+                reward=rewards[stream.name],
+                values=values[:-1, :, m],
+                next_values=next_values[..., m] if stream.episodic else values[1:, :, m],
+                log_rhos=log_rhos,
+            )
+            targets.append(result.targets)
+            advantages += stream.coef * result.advantages
+        return torch.stack(targets, -1), advantages
+
+    def fit_of(self, values: Tensor, targets: Tensor) -> dict[str, float]:
+        """How well the values knew the targets before learning; the extrinsic stream without a suffix."""
+        out = {}
+        for m, stream in enumerate(self.streams):
+            suffix = "" if m == 0 else f"_{stream.name}"
+            known = explained_variance(values[:, m], targets[:, m])
+            out[f"train/explained_variance{suffix}"] = known.item()
+            out[f"train/value_mean{suffix}"] = values[:, m].mean().item()
+        return out
+
+
+def make_net(spec: EnvSpec, config: ActorCriticConfig, num_values: int, seed: int) -> ActorCritic:
+    """The networks of a config, with weights that depend on `seed` alone."""
+    with scoped_seed(seed):
+        return ActorCritic(
+            spec,
+            num_values=num_values,
+            encoder=config.encoder,
+            policy_hidden=config.policy_hidden,
+            value_hidden=config.value_hidden,
+            activation=config.activation,
+            cnn_depths=config.cnn_depths,
+            cnn_width=config.cnn_width,
+            shared=config.shared_encoder,
+            normalise_observations=config.normalise_observations,
+            normalise_values=config.normalise_values,
+        )
+
+
+def streams_of(config: ActorCriticConfig, bonus_streams: Sequence[Stream]) -> tuple[Stream, ...]:
+    """The extrinsic stream, then the bonuses'."""
+    return (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
