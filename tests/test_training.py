@@ -12,7 +12,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_envs import Corridor
+from toy_envs import Corridor, ObservationAction
 
 from touchline import checkpoint, plugins, training
 from touchline.agents import impala, ppo
@@ -298,8 +298,59 @@ def test_a_bonus_gets_a_stream_and_its_state_and_carry_are_resumed(tmp_path, mon
     resume(tmp_path / "parts", total_steps=6 * UPDATE, make_envs=toy)
     first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
     assert same(first, second)
-    assert second["carries"]["steps"].tolist() == [48.0] * 8
+    assert second["carries"]["steps"][0].tolist() == [48.0] * 8
     assert checkpoint.load_policy(tmp_path / "whole").act(np.zeros((2, 3), np.float32)).shape == (2,)
+
+
+# Actors that play while the agent learns.
+
+OFF_POLICY = {
+    "unroll_length": 8,
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "gamma": 0.5,
+    "entropy_coef": 0.0,
+    "policy_hidden": (16,),
+    "value_hidden": (16,),
+    "shared_encoder": False,
+    "anneal_learning_rate": False,
+}
+
+
+def asynchronous(out, updates, **fields):
+    fields = {"agent": "impala", "num_actors": 2, "num_envs": 8, "agent_config": OFF_POLICY} | fields
+    return config(out, updates, **fields)
+
+
+def test_actors_that_lag_teach_impala_what_pays(tmp_path):
+    result = train(asynchronous(tmp_path / "run", 150), make_envs=lambda c: ObservationAction(num_envs=c.num_envs))
+    assert result["metrics"]["episode/return"] > 0.8
+    assert result["env_steps"] >= 150 * UPDATE
+    assert 0 <= result["metrics"]["train/policy_lag"] <= 8
+    assert max(float(row["train/policy_lag"]) for row in read(tmp_path / "run")) > 0
+
+
+def test_an_asynchronous_run_resumes_with_all_that_the_learner_had(tmp_path):
+    def make(c):
+        return Corridor(num_envs=c.num_envs)
+
+    train(asynchronous(tmp_path / "run", 5), make_envs=make)
+    before = checkpoint.load(tmp_path / "run/checkpoint.pt")
+    assert before["env_states"] == []
+    assert before["version"] == before["env_steps"] // (4 * 8)
+    result = resume(tmp_path / "run", total_steps=9 * UPDATE, make_envs=make)
+    after = checkpoint.load(tmp_path / "run/checkpoint.pt")
+    assert after["env_steps"] == result["env_steps"] >= 9 * UPDATE
+    assert after["version"] == after["env_steps"] // (4 * 8)
+    steps = [state["step"].item() for state in after["agent"]["optimiser"]["state"].values()]
+    assert steps == [after["version"]] * len(steps)
+
+
+def test_what_actors_cannot_do_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="ppo learns from its newest policy's play alone"):
+        train(asynchronous(tmp_path / "a", 1, agent="ppo", agent_config=AGENT), make_envs=toy)
+    with pytest.raises(ValueError, match="a multiple of num_actors, got 8 and 3"):
+        train(asynchronous(tmp_path / "b", 1, num_actors=3), make_envs=toy)
 
 
 # Statistics and trackers.

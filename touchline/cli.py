@@ -137,6 +137,8 @@ class Train:
     control: Literal["upstream", "fixed"] = "upstream"
     action_set: Literal["default", "v2"] = "default"
     num_envs: int | None = None
+    num_actors: int | None = None
+    """Threads that play while the agent learns (impala); 0 plays and learns in turns."""
     num_threads: int | None = None
     workers: Literal["thread", "process"] = "thread"
     """process isolates: a crash inside the engine then costs only its episodes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -77,6 +77,10 @@ class Rollout(NamedTuple):
             next_values[self.final_index[:, 0], self.final_index[:, 1]] = finals
         return next_values
 
+    def clone(self) -> Rollout:
+        """The same in memory of its own."""
+        return self._replace(**{k: v.clone() for k, v in self._asdict().items() if isinstance(v, Tensor)})
+
     def columns(self, chosen: Tensor) -> Rollout:
         """The rollout of some columns [K] alone, in that order; `episodes` are left out."""
         place = torch.full(self.action.shape[1:], -1, device=chosen.device)
@@ -97,6 +101,25 @@ class Rollout(NamedTuple):
     def to(self, device: torch.device | str) -> Rollout:
         """The rollout with its tensors on a device."""
         return self._replace(**{k: v.to(device) for k, v in self._asdict().items() if isinstance(v, Tensor)})
+
+
+def side_by_side(rollouts: Sequence[Rollout]) -> Rollout:
+    """Rollouts of equal T as one, [T, B1 + B2 + ...]."""
+    if len(rollouts) == 1:
+        return rollouts[0]
+    firsts = np.cumsum([0, *(rollout.action.shape[1] for rollout in rollouts)])
+    shifts = [torch.tensor([0, int(first)]) for first in firsts[:-1]]
+    names = [k for k, v in rollouts[0]._asdict().items() if isinstance(v, Tensor) and not k.startswith("final")]
+    statistics = {name for rollout in rollouts for name in rollout.episodes}
+    return rollouts[0]._replace(
+        **{name: torch.cat([getattr(rollout, name) for rollout in rollouts], 1) for name in names},
+        final_index=torch.cat([rollout.final_index + shift for rollout, shift in zip(rollouts, shifts, strict=True)]),
+        final_obs=torch.cat([rollout.final_obs for rollout in rollouts]),
+        episodes={
+            name: np.concatenate([rollout.episodes[name] for rollout in rollouts if name in rollout.episodes])
+            for name in statistics
+        },
+    )
 
 
 class Buffer:

@@ -18,6 +18,8 @@ class TrainConfig:
         preset: a name of `benchmarks.presets`; None is the agent's own, AGENT_cpu.
         agent: None is the preset's, and ppo without one.
         total_steps: environment steps, counted per env.
+        num_actors: threads that play while the agent learns, with policies that lag behind it; they share `num_envs`
+            equally. 0 plays and learns in turns.
         torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice.
         out: the run directory; None is a new one under `runs/`.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
@@ -38,6 +40,7 @@ class TrainConfig:
     control: str = "upstream"
     action_set: str = "default"
     num_envs: int | None = None
+    num_actors: int | None = None
     num_threads: int | None = None
     workers: str = "thread"
     reset_pool: int | None = None
@@ -56,7 +59,7 @@ class TrainConfig:
         """The same, complete: what was None is filled in from the preset."""
         name = self.preset or presets.own(self.agent or "ppo")
         preset = presets.load(name) if name else presets.Preset(agent=self.agent)
-        options = ("agent", "observation", "stack", "rewards", "num_envs", "reset_pool")
+        options = ("agent", "observation", "stack", "rewards", "num_envs", "num_actors", "reset_pool")
         filled = {name: getattr(preset, name) for name in options if getattr(self, name) is None}
         same_agent = self.agent in (None, preset.agent)
         agent_config = {**(preset.agent_config if same_agent else {}), **self.agent_config}

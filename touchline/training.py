@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from touchline import checkpoint, plugins, tracking
 from touchline.agents.parts import value_targets
+from touchline.agents.parts.actors import Actor, ThreadActors, Unroll
 from touchline.networks import torch_threads
-from touchline.rollout import Buffer, collect, env_spec
+from touchline.rollout import Buffer, collect, env_spec, side_by_side
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, make_envs
 
@@ -25,12 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class Run:
-    """All that training moves forward: envs, agent, bonuses, randomness and counters."""
+    """All that training moves forward: envs, agent, bonuses, randomness and counters.
+
+    Args:
+        config: resolved.
+        envs: one vector env that is stepped in turns with learning, or one for each of `config.num_actors` actors.
+    """
 
     learner_threads = torch.get_num_threads()  # torch's own choice
 
-    def __init__(self, config: TrainConfig, envs: Any) -> None:
-        self.config, self.envs, spec = config, envs, env_spec(envs)
+    def __init__(self, config: TrainConfig, envs: Sequence[Any]) -> None:
+        self.config, self.envs, spec = config, envs, env_spec(envs[0])
         seed, device = config.seed, config.device
         self.bonuses = {}
         for name in config.bonus:
@@ -48,34 +56,78 @@ class Run:
         self.agent = agent.make(
             spec, agent_config, bonus_streams=streams, value_target=target, seed=seed, device=device
         )
-        self.buffer = Buffer(spec, envs.num_envs, agent_config.unroll_length)
         self.generator = torch.Generator().manual_seed(seed)
-        self.carries = {name: b.initial_carry(self.buffer.columns) for name, b in self.bonuses.items()}
-        self.env_steps, (self.obs, _) = 0, envs.reset(seed=seed)
+        columns = envs[0].num_envs * spec.num_players
+        self.carries = {name: [b.initial_carry(columns) for _ in envs] for name, b in self.bonuses.items()}
+        self.env_steps = self.version = 0
+        self.actors = None
+        if not config.num_actors:
+            self.buffer = Buffer(spec, envs[0].num_envs, agent_config.unroll_length)
+            self.obs, _ = envs[0].reset(seed=seed)
+            return
+        if not getattr(agent, "LEARNS_OFF_POLICY", False):
+            raise ValueError(f"{config.agent} learns from its newest policy's play alone: num_actors must be 0")
+        self.actors = ThreadActors(
+            [
+                Actor(
+                    index,
+                    envs_of_one,
+                    agent.make(spec, agent_config, bonus_streams=streams, seed=seed),
+                    agent_config.unroll_length,
+                    seed=seed + index * envs_of_one.num_envs,
+                )
+                for index, envs_of_one in enumerate(envs)
+            ],
+            queue_length=len(envs),
+        )
+        self._columns_wanted = agent_config.batch_size
 
     def updates(self) -> Iterator[Update]:
-        """Trains until `total_steps`, one rollout an update."""
+        """Trains until `total_steps`; an update is a rollout, or what actors have queued of a batch's size."""
         started, first = time.perf_counter(), self.env_steps
         while self.env_steps < self.config.total_steps:
             begun = time.perf_counter()
-            rollout, self.obs = collect(self.envs, self.agent, self.obs, self.buffer, self.generator)
+            unrolls = self._play()
             collected = time.perf_counter()
-            rewards, metrics = {"extrinsic": rollout.reward}, {}
-            for name, bonus in self.bonuses.items():
-                paid, self.carries[name] = bonus.reward(rollout, self.carries[name])
-                rewards |= paid
-                metrics |= {f"reward/{stream}": reward.mean().item() for stream, reward in paid.items()}
+            rewards, metrics = self._rewards(unrolls)
+            rollout = side_by_side([unroll.rollout for unroll in unrolls])
+            if self.actors:
+                metrics["train/policy_lag"] = sum(self.version - unroll.version for unroll in unrolls) / len(unrolls)
             progress = self.env_steps / self.config.total_steps
-            with torch_threads(self.config.torch_threads or self.learner_threads):
+            with torch_threads(self.config.torch_threads or (1 if self.actors else self.learner_threads)):
                 metrics |= self.agent.learn(rollout, rewards, generator=self.generator, progress=progress)
                 for bonus in self.bonuses.values():
                     metrics |= bonus.update(rollout)
-            self.env_steps += self.buffer.unroll_length * self.buffer.num_envs
+            self.version += 1
+            self.env_steps += rollout.action.numel() // rollout.num_players
             now = time.perf_counter()
             metrics["time/collect_seconds"] = collected - begun
             metrics["time/learn_seconds"] = now - collected
             metrics["time/env_steps_per_second"] = (self.env_steps - first) / (now - started)
             yield Update(self.env_steps, metrics, rollout.episodes)
+
+    def _play(self) -> list[Unroll]:
+        """The next experience: played now, or taken from the actors' queue."""
+        if self.actors is None:
+            rollout, self.obs = collect(self.envs[0], self.agent, self.obs, self.buffer, self.generator)
+            return [Unroll(rollout, self.version, 0)]
+        self.actors.publish(self.version, self.agent.policy_state())
+        unrolls: list[Unroll] = []
+        while sum(unroll.rollout.action.shape[1] for unroll in unrolls) < self._columns_wanted:
+            unrolls.append(self.actors.take())
+        return unrolls
+
+    def _rewards(self, unrolls: Sequence[Unroll]) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """{stream: [T, B]} of all unrolls side by side, and the bonuses' means."""
+        parts: list[dict[str, Tensor]] = []
+        for unroll in unrolls:
+            parts.append({"extrinsic": unroll.rollout.reward})
+            for name, bonus in self.bonuses.items():
+                carries = self.carries[name]
+                paid, carries[unroll.actor] = bonus.reward(unroll.rollout, carries[unroll.actor])
+                parts[-1] |= paid
+        rewards = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+        return rewards, {f"reward/{name}": x.mean().item() for name, x in rewards.items() if name != "extrinsic"}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -87,16 +139,19 @@ class Run:
             "env_steps": self.env_steps,
             "bonuses": {name: bonus.state_dict() for name, bonus in self.bonuses.items()},
             "carries": self.carries,
-            "env_states": [checkpoint.bytes_to_tensor(state) for state in self.envs.get_state()],
+            "version": self.version,
+            "env_states": [] if self.actors else [checkpoint.bytes_to_tensor(s) for s in self.envs[0].get_state()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.agent.load_state_dict(state["agent"])
         self.generator.set_state(state["generator"])
         self.env_steps, self.carries = state["env_steps"], state["carries"]
+        self.version = state.get("version", 0)
         for name, bonus in self.bonuses.items():
             bonus.load_state_dict(state["bonuses"][name])
-        self.obs = self.envs.set_state([checkpoint.tensor_to_bytes(t) for t in state["env_states"]])
+        if self.actors is None:
+            self.obs = self.envs[0].set_state([checkpoint.tensor_to_bytes(t) for t in state["env_states"]])
 
 
 def train(
@@ -144,6 +199,17 @@ def saved_config(run: Path | str) -> TrainConfig:
     return config_of(TrainConfig, json.loads(checkpoint.load(Path(run, "checkpoint.pt"))["config"]))
 
 
+def _envs(config: TrainConfig, make_envs: Callable[[TrainConfig], Any]) -> list[Any]:
+    """The vector env of a run, or one an actor, which share `num_envs` and `num_threads` equally."""
+    actors = config.num_actors
+    if not actors:
+        return [make_envs(config)]
+    if config.num_envs % actors:
+        raise ValueError(f"expected num_envs to be a multiple of num_actors, got {config.num_envs} and {actors}")
+    threads = max(1, (config.num_threads or os.cpu_count() or 1) // actors)
+    return [make_envs(replace(config, num_envs=config.num_envs // actors, num_threads=threads)) for _ in range(actors)]
+
+
 def _run(
     config: TrainConfig,
     saved: Mapping[str, Any] | None,
@@ -152,12 +218,15 @@ def _run(
 ) -> dict[str, Any]:
     path = Path(config.out, "checkpoint.pt")
     with ExitStack() as stack:
-        envs = make_envs(config)
-        stack.callback(envs.close)
+        envs = _envs(config, make_envs)
+        for one in envs:
+            stack.callback(one.close)
         # Acting on vectors is too little work to share; Run.updates learns with more threads.
-        vectors = len(env_spec(envs).observation_shape) == 1
+        vectors = len(env_spec(envs[0]).observation_shape) == 1
         stack.enter_context(torch_threads(1 if vectors else config.torch_threads))
         run, statistics = Run(config, envs), tracking.EpisodeStatistics()
+        if run.actors is not None:
+            stack.callback(run.actors.close)
         if saved is not None:
             run.load_state_dict(saved)
             statistics.load_state_dict(saved["statistics"])

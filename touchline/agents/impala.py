@@ -22,6 +22,9 @@ from touchline.curiosity.parts.seams import ValueTarget
 from touchline.rollout import Rollout
 from touchline.types import EnvSpec, Stream
 
+LEARNS_OFF_POLICY = True
+"""Actors may lag behind the learner."""
+
 OPTIMISERS = ("adam", "rmsprop")
 
 

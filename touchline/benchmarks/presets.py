@@ -13,6 +13,7 @@ class Preset:
     Attributes:
         agent: name of the agent.
         agent_config: fields of the agent's `Config` that differ from its defaults.
+        num_actors: threads that play while the agent learns; 0 plays and learns in turns.
         observation, rewards, num_envs, stack, reset_pool: options of `make_vec`; None leaves them to it.
         note: where the numbers are from, and what differs from there.
     """
@@ -22,6 +23,7 @@ class Preset:
     observation: str = "simple115v2"
     rewards: tuple[str, ...] = ("scoring",)
     num_envs: int = 32
+    num_actors: int = 0
     stack: int | None = None
     reset_pool: int | None = None
     note: str = ""
@@ -105,6 +107,7 @@ PRESETS = {
     ),
     "impala_cpu": Preset(
         agent="impala",
+        num_actors=2,
         agent_config={
             "unroll_length": 32,
             "batch_size": 8,
@@ -128,6 +131,7 @@ PRESETS = {
         observation="smm",
         rewards=("scoring",),
         num_envs=200,
+        num_actors=2,
         stack=4,
         note=_SEED_NOTE,
     ),
@@ -137,6 +141,7 @@ PRESETS = {
         observation="smm",
         rewards=("scoring", "checkpoints"),
         num_envs=200,
+        num_actors=2,
         stack=4,
         note=_SEED_NOTE,
     ),

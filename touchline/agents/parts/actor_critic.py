@@ -160,6 +160,10 @@ class ActorCriticAgent:
         self.optimiser.load_state_dict(state["optimiser"])
         self.value_target.load_state_dict(state["value_target"])
 
+    def policy_state(self) -> dict[str, Any]:
+        """What acting needs, for `load_policy` of a copy; it does not change when the agent learns on."""
+        return {"net": {name: tensor.cpu().clone() for name, tensor in self.net.state_dict().items()}}
+
     def load_policy(self, state: Mapping[str, Any]) -> None:
         """Restores of `state_dict()` what acting needs."""
         self.net.load_state_dict(state["net"])
