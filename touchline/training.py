@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from touchline.networks import torch_threads
 from touchline.rollout import Buffer, collect, env_spec, side_by_side
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, make_envs
+from touchline.types import Stream
 
 __all__ = ["Run", "TrainConfig", "make_envs", "resume", "saved_config", "train"]
 log = logging.getLogger(__name__)
@@ -60,27 +62,20 @@ class Run:
         columns = envs[0].num_envs * spec.num_players
         self.carries = {name: [b.initial_carry(columns) for _ in envs] for name, b in self.bonuses.items()}
         self.env_steps = self.version = 0
-        self.actors = None
-        if not config.num_actors:
+        self.actors = self._make_actors(agent, agent_config, streams) if config.num_actors else None
+        if self.actors is None:
             self.buffer = Buffer(spec, envs[0].num_envs, agent_config.unroll_length)
             self.obs, _ = envs[0].reset(seed=seed)
-            return
+
+    def _make_actors(self, agent: ModuleType, agent_config: Any, streams: Sequence[Stream]) -> ThreadActors:
+        """One for every vector env, each with a copy of the policy; actor i's matches have seeds of their own."""
         if not getattr(agent, "LEARNS_OFF_POLICY", False):
-            raise ValueError(f"{config.agent} learns from its newest policy's play alone: num_actors must be 0")
-        self.actors = ThreadActors(
-            [
-                Actor(
-                    index,
-                    envs_of_one,
-                    agent.make(spec, agent_config, bonus_streams=streams, seed=seed),
-                    agent_config.unroll_length,
-                    seed=seed + index * envs_of_one.num_envs,
-                )
-                for index, envs_of_one in enumerate(envs)
-            ],
-            queue_length=len(envs),
-        )
-        self._columns_wanted = agent_config.batch_size
+            raise ValueError(f"{self.config.agent} learns from its newest policy's play alone: num_actors must be 0")
+        actors, seed = [], self.config.seed
+        for index, envs in enumerate(self.envs):
+            policy = agent.make(self.agent.spec, agent_config, bonus_streams=streams, seed=seed)
+            actors.append(Actor(index, envs, policy, agent_config.unroll_length, seed=seed + index * envs.num_envs))
+        return ThreadActors(actors, queue_length=len(actors))
 
     def updates(self) -> Iterator[Update]:
         """Trains until `total_steps`; an update is a rollout, or what actors have queued of a batch's size."""
@@ -113,7 +108,7 @@ class Run:
             return [Unroll(rollout, self.version, 0)]
         self.actors.publish(self.version, self.agent.policy_state())
         unrolls: list[Unroll] = []
-        while sum(unroll.rollout.action.shape[1] for unroll in unrolls) < self._columns_wanted:
+        while sum(unroll.rollout.action.shape[1] for unroll in unrolls) < self.agent.config.batch_size:
             unrolls.append(self.actors.take())
         return unrolls
 
