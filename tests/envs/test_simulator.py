@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import dataclasses
 import hashlib
+import mmap
 import os
 import subprocess
 import sys
@@ -389,3 +390,22 @@ def test_a_goal_terminates_a_drill_and_is_worth_one():
         assert simulator.reward[0] == 1
         assert simulator.final_state.get("left_score")[0] == 1
         assert simulator.state.get("left_score")[0] == 0, "the next episode has begun"
+
+
+def test_resets_do_not_add_up_in_memory():
+    simulator = make(DRILL)
+
+    def resident_mib():
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * mmap.PAGESIZE / 2**20
+
+    def resets(number):
+        for seed in range(number):
+            simulator.reset(seeds=np.array([seed]))
+            simulator.step(np.array([[5]], np.int32))
+
+    resets(100)
+    before = resident_mib()
+    resets(600)  # 6 kB a reset were lost before
+    assert resident_mib() - before < 1.0
+    simulator.close()

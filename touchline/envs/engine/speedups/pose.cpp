@@ -290,9 +290,14 @@ std::shared_ptr<const Animation::PoseTable> shared(std::shared_ptr<const Animati
   }
   std::lock_guard<std::mutex> lock(mutex);
   const auto same = known->equal_range(hash);
-  for (auto one = same.first; one != same.second; ++one) {
+  for (auto one = same.first; one != same.second;) {
     const auto other = one->second.lock();
-    if (other && other->pose.size() == table->pose.size() && other->joints == table->joints &&
+    if (!other) {
+      one = known->erase(one);  // an engine that was reset has let go of it
+      continue;
+    }
+    ++one;
+    if (other->pose.size() == table->pose.size() && other->joints == table->joints &&
         !memcmp(other->part, table->part, sizeof table->part) && !memcmp(other->pose.data(), pose, lanes) &&
         !memcmp(other->root.data(), root, roots))
       return other;
