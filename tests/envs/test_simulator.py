@@ -393,7 +393,7 @@ def test_a_goal_terminates_a_drill_and_is_worth_one():
 
 
 def test_resets_do_not_add_up_in_memory():
-    simulator = make(DRILL)
+    simulator = make(scenario())
 
     def resident_mib():
         with open("/proc/self/statm") as statm:
