@@ -27,9 +27,9 @@ env = create_environment(
 frames = [env.reset()[0]["frame"]]
 for action in np.random.default_rng(seed).integers(0, 19, steps):
     observation, _, done, _ = env.step(int(action))
-    frames.append(observation[0]["frame"])
     if done:
-        break
+        break  # ours begins the next episode in the same step
+    frames.append(observation[0]["frame"])
 np.save(out, np.array(frames))
 """
 

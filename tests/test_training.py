@@ -346,7 +346,46 @@ def test_an_asynchronous_run_resumes_with_all_that_the_learner_had(tmp_path):
     assert steps == [after["version"]] * len(steps)
 
 
+def test_every_actor_and_every_resumption_begins_with_other_matches(tmp_path):
+    settings = asynchronous(tmp_path / "run", 1).resolved()
+    seen = []
+
+    class Watched(Corridor):
+        def reset(self, *, seed=None, options=None):
+            seen.append(seed)
+            return super().reset(seed=seed, options=options)
+
+    for version in (0, 0, 7):
+        training.Run(settings, [Watched(num_envs=4), Watched(num_envs=4)], version=version)
+    assert seen[:2] == seen[2:4]
+    assert len(set(seen)) == 4
+
+
+def test_a_failing_actor_ends_the_training_with_its_error_and_closes_the_envs(tmp_path):
+    closed = []
+
+    class Broken(Corridor):
+        def step(self, actions):
+            raise RuntimeError("the pitch is flooded")
+
+        def close(self):
+            closed.append(self)
+
+    with pytest.raises(RuntimeError, match="the pitch is flooded"):
+        train(asynchronous(tmp_path / "run", 1), make_envs=lambda c: Broken(num_envs=c.num_envs))
+    assert len(closed) == 2
+
+
+def test_another_agent_than_the_presets_gets_no_actors():
+    assert TrainConfig(preset="impala_cpu", agent="ppo").resolved().num_actors == 0
+    assert TrainConfig(preset="impala_cpu").resolved().num_actors == 2
+
+
 def test_what_actors_cannot_do_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="this value target takes the play of an older policy for the newest's"):
+        train(asynchronous(tmp_path / "c", 1, value_target="gae"), make_envs=lambda c: Corridor(num_envs=c.num_envs))
+    with pytest.raises(ValueError, match="a multiple of num_actors, got 8 and -2"):
+        train(asynchronous(tmp_path / "d", 1, num_actors=-2), make_envs=toy)
     with pytest.raises(ValueError, match="ppo learns from its newest policy's play alone"):
         train(asynchronous(tmp_path / "a", 1, agent="ppo", agent_config=AGENT), make_envs=toy)
     with pytest.raises(ValueError, match="a multiple of num_actors, got 8 and 3"):

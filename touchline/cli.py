@@ -188,15 +188,21 @@ class Train:
 
 def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
     """The agent's config fields: the preset's, with those of the command line over them."""
-    from touchline import plugins
     from touchline.train_config import config_of
 
-    kind = getattr(plugins.load("agents", config.agent), "Config", None)
-    if kind is None:
-        raise ValueError(f"{config.agent!r} in agents is not one that trains; ppo and impala do")
+    kind = _agent_config_kind(config.agent)
     start = config_of(kind, config.agent_config)
     chosen = tyro.cli(kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start)
     return {k: v for k, v in dataclasses.asdict(chosen).items() if k in config.agent_config or v != getattr(start, k)}
+
+
+def _agent_config_kind(agent: str) -> type:
+    from touchline import plugins
+
+    kind = getattr(plugins.load("agents", agent), "Config", None)
+    if kind is None:
+        raise ValueError(f"{agent!r} in agents is not one that trains; ppo and impala do")
+    return kind
 
 
 def _report_training(result: dict[str, Any]) -> None:
@@ -422,14 +428,17 @@ def run(arguments: list[str]) -> int:
 
 def _train_help(rest: list[str]) -> int:
     """Train's own flags, then those of the named agent's config."""
-    from touchline import plugins
+    from touchline.benchmarks import presets
 
-    named = [after for flag, after in itertools.pairwise((*rest, "")) if flag == "--agent"]
-    agent = (*named, *(flag[8:] for flag in rest if flag.startswith("--agent=")), "ppo")[0]
+    agent = _value_of("--agent", rest)
+    if agent is None:
+        preset = _value_of("--preset", rest)
+        agent = presets.load(preset).agent if preset else "ppo"
+    kind = _agent_config_kind(agent)
     with contextlib.suppress(SystemExit):
         tyro.cli(Train, prog="touchline train", args=["--help"])
     print(f"\nFields of the agent's own config (defaults of {agent}; the preset may set others):")
-    tyro.cli(plugins.load("agents", agent).Config, prog="touchline train", args=["--help"])
+    tyro.cli(kind, prog="touchline train", args=["--help"])
     return 0
 
 
@@ -469,6 +478,15 @@ def _settings(policy: str) -> dict[str, Any]:
         saved = json.loads(path.read_text())
         settings |= {name: saved[name] for name in settings if saved.get(name) is not None}
     return settings
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """The value that `--flag VALUE` or `--flag=VALUE` gives."""
+    for argument, after in itertools.pairwise((*arguments, "")):
+        name, _, value = argument.partition("=")
+        if name == flag:
+            return value or after
+    return None
 
 
 def _was_given(flag: str, arguments: Sequence[str]) -> bool:

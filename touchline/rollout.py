@@ -82,7 +82,7 @@ class Rollout(NamedTuple):
         return self._replace(**{k: v.clone() for k, v in self._asdict().items() if isinstance(v, Tensor)})
 
     def columns(self, chosen: Tensor) -> Rollout:
-        """The rollout of some columns [K] alone, in that order; `episodes` are left out."""
+        """The rollout of some columns [K] alone, in that order, each for itself; `episodes` are left out."""
         place = torch.full(self.action.shape[1:], -1, device=chosen.device)
         place[chosen] = torch.arange(len(chosen), device=chosen.device)
         kept = place[self.final_index[:, 1]] >= 0
@@ -90,7 +90,7 @@ class Rollout(NamedTuple):
         index[:, 1] = place[index[:, 1]]
         whole = {k: v for k, v in self._asdict().items() if isinstance(v, Tensor) and not k.startswith("final")}
         parts = {name: tensor[:, chosen] for name, tensor in whole.items()}
-        return self._replace(**parts, final_index=index, final_obs=self.final_obs[kept], episodes={})
+        return self._replace(**parts, final_index=index, final_obs=self.final_obs[kept], num_players=1, episodes={})
 
     def without_ends(self) -> Rollout:
         """The same for a stream whose return runs on through ends of episodes: only lost matches cut it."""

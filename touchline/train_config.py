@@ -20,7 +20,8 @@ class TrainConfig:
         total_steps: environment steps, counted per env.
         num_actors: threads that play while the agent learns, with policies that lag behind it; they share `num_envs`
             equally. 0 plays and learns in turns.
-        torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice.
+        torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice,
+            and one beside actors, which act with one each.
         out: the run directory; None is a new one under `runs/`.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one.
@@ -62,6 +63,8 @@ class TrainConfig:
         options = ("agent", "observation", "stack", "rewards", "num_envs", "num_actors", "reset_pool")
         filled = {name: getattr(preset, name) for name in options if getattr(self, name) is None}
         same_agent = self.agent in (None, preset.agent)
+        if not same_agent and self.num_actors is None:
+            filled["num_actors"] = 0
         agent_config = {**(preset.agent_config if same_agent else {}), **self.agent_config}
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
         out = self.out or f"runs/{self.scenario}-{self.agent or preset.agent}-{self.seed}-{stamp}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,11 +36,12 @@ class Run:
     Args:
         config: resolved.
         envs: one vector env that is stepped in turns with learning, or one for each of `config.num_actors` actors.
+        version: updates made before; actors of a resumed run draw other matches than they began with.
     """
 
     learner_threads = torch.get_num_threads()  # torch's own choice
 
-    def __init__(self, config: TrainConfig, envs: Sequence[Any]) -> None:
+    def __init__(self, config: TrainConfig, envs: Sequence[Any], *, version: int = 0) -> None:
         self.config, self.envs, spec = config, envs, env_spec(envs[0])
         seed, device = config.seed, config.device
         self.bonuses = {}
@@ -61,20 +63,25 @@ class Run:
         self.generator = torch.Generator().manual_seed(seed)
         columns = envs[0].num_envs * spec.num_players
         self.carries = {name: [b.initial_carry(columns) for _ in envs] for name, b in self.bonuses.items()}
-        self.env_steps = self.version = 0
+        self.env_steps, self.version = 0, version
         self.actors = self._make_actors(agent, agent_config, streams) if config.num_actors else None
         if self.actors is None:
             self.buffer = Buffer(spec, envs[0].num_envs, agent_config.unroll_length)
             self.obs, _ = envs[0].reset(seed=seed)
 
     def _make_actors(self, agent: ModuleType, agent_config: Any, streams: Sequence[Stream]) -> ThreadActors:
-        """One for every vector env, each with a copy of the policy; actor i's matches have seeds of their own."""
+        """One for every vector env, each with a copy of the policy and with first matches of its own."""
         if not getattr(agent, "LEARNS_OFF_POLICY", False):
             raise ValueError(f"{self.config.agent} learns from its newest policy's play alone: num_actors must be 0")
+        if not self.agent.value_target.uses_log_rhos:
+            raise ValueError(
+                "this value target takes the play of an older policy for the newest's: use vtrace, or no actors"
+            )
         actors, seed = [], self.config.seed
         for index, envs in enumerate(self.envs):
             policy = agent.make(self.agent.spec, agent_config, bonus_streams=streams, seed=seed)
-            actors.append(Actor(index, envs, policy, agent_config.unroll_length, seed=seed + index * envs.num_envs))
+            own = np.random.SeedSequence([seed, index, self.version]).generate_state(1)[0] % 10**9
+            actors.append(Actor(index, envs, policy, agent_config.unroll_length, seed=int(own)))
         return ThreadActors(actors, queue_length=len(actors))
 
     def updates(self) -> Iterator[Update]:
@@ -141,11 +148,12 @@ class Run:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.agent.load_state_dict(state["agent"])
         self.generator.set_state(state["generator"])
-        self.env_steps, self.carries = state["env_steps"], state["carries"]
-        self.version = state.get("version", 0)
+        self.env_steps, self.version = state["env_steps"], state.get("version", 0)
         for name, bonus in self.bonuses.items():
             bonus.load_state_dict(state["bonuses"][name])
-        if self.actors is None:
+        if self.actors is None:  # the matches of actors begin anew, and so do the carries that follow them
+            before_actors = "version" not in state
+            self.carries = {name: [x] if before_actors else x for name, x in state["carries"].items()}
             self.obs = self.envs[0].set_state([checkpoint.tensor_to_bytes(t) for t in state["env_states"]])
 
 
@@ -179,6 +187,8 @@ def resume(
 ) -> dict[str, Any]:
     """Continues a run from its checkpoint, as if it had never stopped; the result is `train`'s.
 
+    With actors nothing of the learner is lost, but matches begin anew and what was queued is gone.
+
     Args:
         total_steps: a new end of the training; it also moves an annealed learning rate.
     """
@@ -194,15 +204,17 @@ def saved_config(run: Path | str) -> TrainConfig:
     return config_of(TrainConfig, json.loads(checkpoint.load(Path(run, "checkpoint.pt"))["config"]))
 
 
-def _envs(config: TrainConfig, make_envs: Callable[[TrainConfig], Any]) -> list[Any]:
+def _envs(config: TrainConfig, make_envs: Callable[[TrainConfig], Any]) -> Iterator[Any]:
     """The vector env of a run, or one an actor, which share `num_envs` and `num_threads` equally."""
-    actors = config.num_actors
+    actors = config.num_actors or 0
     if not actors:
-        return [make_envs(config)]
-    if config.num_envs % actors:
+        yield make_envs(config)
+        return
+    if actors < 0 or config.num_envs % actors:
         raise ValueError(f"expected num_envs to be a multiple of num_actors, got {config.num_envs} and {actors}")
     threads = max(1, (config.num_threads or os.cpu_count() or 1) // actors)
-    return [make_envs(replace(config, num_envs=config.num_envs // actors, num_threads=threads)) for _ in range(actors)]
+    for _ in range(actors):
+        yield make_envs(replace(config, num_envs=config.num_envs // actors, num_threads=threads))
 
 
 def _run(
@@ -213,13 +225,15 @@ def _run(
 ) -> dict[str, Any]:
     path = Path(config.out, "checkpoint.pt")
     with ExitStack() as stack:
-        envs = _envs(config, make_envs)
-        for one in envs:
+        envs = []
+        for one in _envs(config, make_envs):
             stack.callback(one.close)
+            envs.append(one)
         # Acting on vectors is too little work to share; Run.updates learns with more threads.
         vectors = len(env_spec(envs[0]).observation_shape) == 1
         stack.enter_context(torch_threads(1 if vectors else config.torch_threads))
-        run, statistics = Run(config, envs), tracking.EpisodeStatistics()
+        version = saved.get("version", 0) if saved else 0
+        run, statistics = Run(config, envs, version=version), tracking.EpisodeStatistics()
         if run.actors is not None:
             stack.callback(run.actors.close)
         if saved is not None:

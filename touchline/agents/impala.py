@@ -23,7 +23,8 @@ from touchline.rollout import Rollout
 from touchline.types import EnvSpec, Stream
 
 LEARNS_OFF_POLICY = True
-"""Actors may lag behind the learner."""
+"""Actors may lag behind the learner. Such an agent has `policy_state` and `load_policy`, and `config.batch_size`, the
+columns that it wants for an update."""
 
 OPTIMISERS = ("adam", "rmsprop")
 

@@ -9,18 +9,11 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 
 from touchline.rollout import Buffer, Rollout, collect, env_spec
-
-
-class ActingPolicy(Protocol):
-    """What an actor asks of its copy of an agent, beside `rollout.Policy`."""
-
-    def load_policy(self, state: Mapping[str, Any]) -> None:
-        """Takes weights over."""
 
 
 class Unroll(NamedTuple):
@@ -59,8 +52,7 @@ class Actor:
             self.policy.load_policy(weights)
             self.version = version
         rollout, self.obs = collect(self.envs, self.policy, self.obs, self.buffer, self.generator)
-        self.obs = self.obs.copy()  # the learner may keep the rollout as long as it likes
-        return Unroll(rollout.clone(), version, self.index)
+        return Unroll(rollout.clone(), version, self.index)  # the learner may keep it as long as it likes
 
 
 class ThreadActors:

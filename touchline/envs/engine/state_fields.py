@@ -8,12 +8,14 @@ the engine's sources. It plays as the usual one does; it is built (some three mi
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import pickle
 import re
 import subprocess
 import sys
 from bisect import bisect_right
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -74,8 +76,12 @@ def noting(name: str, text: str) -> str:
 
 def field_of(job: Job, observation: int, byte: int, progress: Progress | None = None) -> str:
     """Words for the value that holds `byte` of the state at `observation` (0: after the first reset) of `job`."""
-    folder = build.cache_dir() / f"named-{build.build_key()}"
-    files = build.build(into=folder, rewrite=noting, progress=progress)
+    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    folder = build.cache_dir() / f"named-{build.build_key()}-{own}"
+    try:
+        files = build.build(into=folder, rewrite=noting, progress=progress)
+    except EngineError as problem:
+        return f"its field could not be found: {problem}"
     command = (sys.executable, "-c", f"from {__name__} import _print_fields; _print_fields()")
     played = subprocess.run(command, input=pickle.dumps((job, observation, files)), capture_output=True, check=False)
     if played.returncode:
@@ -84,7 +90,7 @@ def field_of(job: Job, observation: int, byte: int, progress: Progress | None = 
 
 
 def describe(fields: Sequence[Field], byte: int) -> str:
-    """The field that `byte` lies in, and the how many-eth value of that name it is."""
+    """The field that `byte` lies in, and which of the values of that name it is."""
     index = bisect_right([field.position for field in fields], byte) - 1
     if index < 0:
         return "before the first field"
