@@ -10,17 +10,17 @@ https://arxiv.org/abs/1910.06591); truncated episodes bootstrap from their true 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from touchline.agents.parts import actor_critic, value_targets
+from touchline.agents.parts import actor_critic
 from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
-from touchline.curiosity.parts.seams import ValueTarget
 from touchline.rollout import Rollout
-from touchline.types import EnvSpec, Stream
+from touchline.types import EnvSpec
 
 LEARNS_OFF_POLICY = True
 """Actors may lag behind the learner. Such an agent has `policy_state` and `load_policy`, and `config.batch_size`, the
@@ -35,7 +35,6 @@ class Config(ActorCriticConfig):
 
     Attributes:
         batch_size: unrolls (columns of T steps) per gradient step; each is used once.
-        rho_bar, c_bar: truncation levels of V-trace.
         optimiser: "adam" or "rmsprop" (not centred, no momentum); torch adds epsilon outside the root, the paper's
             TensorFlow inside.
         optimiser_eps: its epsilon.
@@ -49,8 +48,6 @@ class Config(ActorCriticConfig):
     max_grad_norm: float = 40.0
     shared_encoder: bool = True
     batch_size: int = 32
-    rho_bar: float = 1.0
-    c_bar: float = 1.0
     optimiser: str = "adam"
     optimiser_eps: float = 1e-7
     rmsprop_decay: float = 0.99
@@ -58,7 +55,7 @@ class Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check(at_least_1=("batch_size",), share=("rmsprop_decay",), above_0=("rho_bar", "c_bar", "optimiser_eps"))
+        self.check(at_least_1=("batch_size",), share=("rmsprop_decay",), above_0=("optimiser_eps",))
         if self.optimiser not in OPTIMISERS:
             raise ValueError(f"no {self.optimiser!r} in optimiser; there are {', '.join(OPTIMISERS)}")
         if self.reward_clip is not None:
@@ -159,26 +156,6 @@ class Agent(ActorCriticAgent):
             return torch.stack([kl, spread, policy_loss, critic_loss, grad_norm, rho, known])
 
 
-def make(
-    spec: EnvSpec,
-    config: Config | None = None,
-    *,
-    bonus_streams: Sequence[Stream] = (),
-    value_target: ValueTarget | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> Agent:
-    """An IMPALA agent whose weights depend on `seed` alone.
-
-    Args:
-        bonus_streams: reward streams beside the extrinsic one, in the order of their value heads.
-        value_target: one made elsewhere (adaptive TD, say) instead of `config.value_target`.
-    """
-    config = Config() if config is None else config
-    streams = actor_critic.streams_of(config, bonus_streams)
-    if value_target is None:
-        value_target = value_targets.make(
-            config.value_target, lam=config.gae_lambda, n=config.n_step, rho_bar=config.rho_bar, c_bar=config.c_bar
-        )
-    net = actor_critic.make_net(spec, config, len(streams), seed)
-    return Agent(spec, config, streams, value_target, net, device)
+def make(spec: EnvSpec, config: Config | None = None, **options: Any) -> Agent:
+    """An IMPALA agent; the options are those of `actor_critic.make`."""
+    return actor_critic.make(Agent, spec, config or Config(), **options)

@@ -10,17 +10,17 @@ one advantage: A = sum_m coef_m A_m.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from touchline.agents.parts import actor_critic, value_targets
+from touchline.agents.parts import actor_critic
 from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
-from touchline.curiosity.parts.seams import ValueTarget
 from touchline.rollout import Rollout
-from touchline.types import EnvSpec, Stream
+from touchline.types import EnvSpec
 
 
 @dataclass(frozen=True)
@@ -169,24 +169,6 @@ class Agent(ActorCriticAgent):
             return torch.stack([kl, clipped, spread, policy_loss, critic_loss, grad_norm, error.max()])
 
 
-def make(
-    spec: EnvSpec,
-    config: Config | None = None,
-    *,
-    bonus_streams: Sequence[Stream] = (),
-    value_target: ValueTarget | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> Agent:
-    """A PPO agent whose weights depend on `seed` alone.
-
-    Args:
-        bonus_streams: reward streams beside the extrinsic one, in the order of their value heads.
-        value_target: one made elsewhere (adaptive TD, say) instead of `config.value_target`.
-    """
-    config = Config() if config is None else config
-    streams = actor_critic.streams_of(config, bonus_streams)
-    if value_target is None:
-        value_target = value_targets.make(config.value_target, lam=config.gae_lambda, n=config.n_step)
-    net = actor_critic.make_net(spec, config, len(streams), seed)
-    return Agent(spec, config, streams, value_target, net, device)
+def make(spec: EnvSpec, config: Config | None = None, **options: Any) -> Agent:
+    """A PPO agent; the options are those of `actor_critic.make`."""
+    return actor_critic.make(Agent, spec, config or Config(), **options)

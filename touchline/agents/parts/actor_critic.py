@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class ActorCriticConfig:
         extrinsic_coef: weight of the extrinsic advantage.
         gae_lambda: trace decay of `gae` and `vtrace`.
         n_step: steps of the value target `n_step`.
+        rho_bar, c_bar: truncation levels of `vtrace`.
         value_target: a name of `parts.value_targets`.
         value_coef: weight of the value loss, half the squared error.
         shared_encoder: policy and values share one encoder.
@@ -42,6 +43,8 @@ class ActorCriticConfig:
     extrinsic_coef: float = 1.0
     gae_lambda: float = 0.95
     n_step: int = 5
+    rho_bar: float = 1.0
+    c_bar: float = 1.0
     value_target: str = "gae"
     entropy_coef: float = 0.01
     value_coef: float = 0.5
@@ -58,7 +61,7 @@ class ActorCriticConfig:
 
     def __post_init__(self) -> None:
         self.check(at_least_1=("unroll_length", "n_step"), share=("gamma", "gae_lambda"))
-        self.check(above_0=("learning_rate", "max_grad_norm"))
+        self.check(above_0=("learning_rate", "max_grad_norm", "rho_bar", "c_bar"))
         known = {"value_target": value_targets.NAMES, "encoder": ENCODERS, "activation": tuple(ACTIVATIONS)}
         for name, choices in known.items():
             if getattr(self, name) not in choices:
@@ -97,6 +100,9 @@ def explained_variance(values: Tensor, targets: Tensor) -> Tensor:
     """1 - var(targets - values) / var(targets), for flat tensors; nan if the targets do not vary."""
     spread = targets.var(unbiased=False)
     return torch.where(spread > 0, 1 - (targets - values).var(unbiased=False) / spread, torch.nan)
+
+
+AgentKind = TypeVar("AgentKind", bound="ActorCriticAgent")
 
 
 class ActorCriticAgent:
@@ -236,12 +242,31 @@ class ActorCriticAgent:
         return out
 
 
-def make_net(spec: EnvSpec, config: ActorCriticConfig, num_values: int, seed: int) -> ActorCritic:
-    """The networks of a config, with weights that depend on `seed` alone."""
+def make(
+    kind: type[AgentKind],
+    spec: EnvSpec,
+    config: ActorCriticConfig,
+    *,
+    bonus_streams: Sequence[Stream] = (),
+    value_target: ValueTarget | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> AgentKind:
+    """An agent of some kind whose weights depend on `seed` alone.
+
+    Args:
+        bonus_streams: reward streams beside the extrinsic one, in the order of their value heads.
+        value_target: one made elsewhere (adaptive TD, say) instead of `config.value_target`.
+    """
+    streams = (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
+    if value_target is None:
+        value_target = value_targets.make(
+            config.value_target, lam=config.gae_lambda, n=config.n_step, rho_bar=config.rho_bar, c_bar=config.c_bar
+        )
     with scoped_seed(seed):
-        return ActorCritic(
+        net = ActorCritic(
             spec,
-            num_values=num_values,
+            num_values=len(streams),
             encoder=config.encoder,
             policy_hidden=config.policy_hidden,
             value_hidden=config.value_hidden,
@@ -252,8 +277,4 @@ def make_net(spec: EnvSpec, config: ActorCriticConfig, num_values: int, seed: in
             normalise_observations=config.normalise_observations,
             normalise_values=config.normalise_values,
         )
-
-
-def streams_of(config: ActorCriticConfig, bonus_streams: Sequence[Stream]) -> tuple[Stream, ...]:
-    """The extrinsic stream, then the bonuses'."""
-    return (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
+    return kind(spec, config, streams, value_target, net, device)
