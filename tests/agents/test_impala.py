@@ -11,19 +11,16 @@ import torch
 from torch.testing import assert_close
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+import trials
 from toy_envs import (
-    Action,
     Chain,
-    ConstantValue,
     Corridor,
-    Discounted,
-    Endless,
-    ObservationAction,
-    ValueFromObservation,
 )
+from trials import ProbeWorlds
 
 from touchline.agents import impala
-from touchline.rollout import Buffer, collect, env_spec
+from touchline.rollout import env_spec
 
 CONFIG = impala.Config(
     unroll_length=16,
@@ -38,75 +35,16 @@ CONFIG = impala.Config(
 )
 
 
-class Trial:
-    """An agent and its toy world; the policy that acts lags `lag` updates behind."""
-
-    def __init__(self, envs, config=CONFIG, lag=0):
-        self.envs = envs
-        spec = env_spec(envs)
-        self.agent = impala.make(spec, config, seed=0)
-        self.buffer = Buffer(spec, envs.num_envs, config.unroll_length)
-        self.generator = torch.Generator().manual_seed(0)
-        self.obs, _ = envs.reset(seed=0)
-        self.lag, self.versions, self.actor = lag, [], copy.deepcopy(self.agent)
-
-    def collect(self):
-        self.versions.append(copy.deepcopy(self.agent.net.state_dict()))
-        self.versions = self.versions[-self.lag - 1 :]
-        self.actor.net.load_state_dict(self.versions[0])
-        rollout, self.obs = collect(self.envs, self.actor, self.obs, self.buffer, self.generator)
-        return rollout
-
-    def learn(self, updates, change=lambda rollout: rollout):
-        for _ in range(updates):
-            metrics = self.agent.learn(change(self.collect()), generator=self.generator)
-        return metrics
-
-    def weights(self):
-        return torch.cat([p.detach().flatten() for p in self.agent.net.parameters()])
-
-
-def value(trial, *obs):
-    with torch.no_grad():
-        return trial.agent.net.values(torch.tensor([obs]))[0, 0].item()
+def Trial(envs, config=CONFIG, **options):
+    return trials.Trial(impala, envs, config, **options)
 
 
 def change(config=CONFIG, **fields):
     return dataclasses.replace(config, **fields)
 
 
-# The probe worlds: each adds one thing that can be wrong.
-
-
-def test_a_constant_value_is_learned():
-    trial = Trial(ConstantValue())
-    trial.learn(60)
-    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(1, abs=0.05)
-
-
-def test_a_value_that_depends_on_the_observation_is_learned():
-    trial = Trial(ValueFromObservation())
-    trial.learn(80)
-    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(1, abs=0.1)
-    assert value(trial, -1.0, 1.0, 0.0) == pytest.approx(-1, abs=0.1)
-
-
-def test_a_delayed_reward_is_discounted():
-    trial = Trial(Discounted())
-    trial.learn(100)
-    assert value(trial, 1.0, 0.0, 0.1) == pytest.approx(1, abs=0.1)
-    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(0.5, abs=0.1)
-
-
-def test_the_paying_action_is_found():
-    trial = Trial(Action())
-    trial.learn(40)
-    assert trial.collect().reward.mean() > 0.9
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
+@pytest.fixture(
+    params=[
         {},
         {"normalise_values": True},
         {"normalise_observations": True},
@@ -118,26 +56,15 @@ def test_the_paying_action_is_found():
     ],
     ids=str,
 )
-def test_the_action_that_suits_the_observation_is_found(options):
-    trial = Trial(ObservationAction(), change(**options))
-    trial.learn(60)
-    assert trial.collect().reward.mean() > 0.9
-    greedy = trial.agent.act_greedy(torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]))
-    assert greedy.tolist() == [1, 0]
+def options(request):
+    return request.param
 
 
-def test_truncation_bootstraps_from_final_obs_not_reset_obs():
-    def with_resets_as_finals(rollout):
-        index = rollout.final_index
-        return rollout._replace(final_obs=rollout.obs[1:][index[:, 0], index[:, 1]])
+class TestProbeWorlds(ProbeWorlds):
+    updates = 80
 
-    config = change(gamma=0.8, batch_size=1)
-    right, wrong = Trial(Endless(), config), Trial(Endless(), config)
-    right.learn(200)
-    wrong.learn(200, with_resets_as_finals)
-    middle = (1.0, 0.0, 0.3)
-    assert value(right, *middle) == pytest.approx(1 / (1 - 0.8), abs=0.5)
-    assert value(wrong, *middle) < 3.5  # the control: it believes that the clock leads back to the start
+    def trial(self, envs, **fields):
+        return Trial(envs, change(**fields))
 
 
 # Learning from an older policy.

@@ -10,20 +10,19 @@ import torch
 from torch.testing import assert_close
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+import trials
 from toy_envs import (
     SPEC,
     Action,
     ConstantValue,
     Corridor,
-    Discounted,
-    Endless,
     ObservationAction,
-    ValueFromObservation,
 )
+from trials import ProbeWorlds
 
 from touchline.agents import ppo
 from touchline.agents.parts import actor_critic
-from touchline.rollout import Buffer, collect, env_spec
 from touchline.types import Stream
 
 CONFIG = ppo.Config(
@@ -39,71 +38,16 @@ CONFIG = ppo.Config(
 )
 
 
-class Trial:
-    """An agent and its toy world."""
-
-    def __init__(self, envs, config=CONFIG, **options):
-        self.envs, self.config = envs, config
-        spec = env_spec(envs)
-        self.agent = ppo.make(spec, config, seed=0, **options)
-        self.buffer = Buffer(spec, envs.num_envs, config.unroll_length)
-        self.generator = torch.Generator().manual_seed(0)
-        self.obs, _ = envs.reset(seed=0)
-
-    def collect(self):
-        rollout, self.obs = collect(self.envs, self.agent, self.obs, self.buffer, self.generator)
-        return rollout
-
-    def learn(self, updates):
-        for _ in range(updates):
-            metrics = self.agent.learn(self.collect(), generator=self.generator)
-        return metrics
-
-    def weights(self):
-        return torch.cat([p.detach().flatten() for p in self.agent.net.parameters()])
-
-
-def value(trial, *obs):
-    with torch.no_grad():
-        return trial.agent.net.values(torch.tensor([obs]))[0, 0].item()
+def Trial(envs, config=CONFIG, **options):
+    return trials.Trial(ppo, envs, config, **options)
 
 
 def change(config=CONFIG, **fields):
     return dataclasses.replace(config, **fields)
 
 
-# The probe worlds: each adds one thing that can be wrong.
-
-
-def test_a_constant_value_is_learned():
-    trial = Trial(ConstantValue())
-    trial.learn(40)
-    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(1, abs=0.05)
-
-
-def test_a_value_that_depends_on_the_observation_is_learned():
-    trial = Trial(ValueFromObservation())
-    trial.learn(40)
-    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(1, abs=0.1)
-    assert value(trial, -1.0, 1.0, 0.0) == pytest.approx(-1, abs=0.1)
-
-
-def test_a_delayed_reward_is_discounted():
-    trial = Trial(Discounted())
-    trial.learn(60)
-    assert value(trial, 1.0, 0.0, 0.1) == pytest.approx(1, abs=0.1)
-    assert value(trial, 1.0, 1.0, 0.0) == pytest.approx(0.5, abs=0.1)
-
-
-def test_the_paying_action_is_found():
-    trial = Trial(Action())
-    trial.learn(30)
-    assert trial.collect().reward.mean() > 0.9
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
+@pytest.fixture(
+    params=[
         {},
         {"clip_in_log_space": True},
         {"normalise_values": True},
@@ -116,12 +60,13 @@ def test_the_paying_action_is_found():
     ],
     ids=str,
 )
-def test_the_action_that_suits_the_observation_is_found(options):
-    trial = Trial(ObservationAction(), change(**options))
-    trial.learn(30)
-    assert trial.collect().reward.mean() > 0.9
-    greedy = trial.agent.act_greedy(torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]))
-    assert greedy.tolist() == [1, 0]
+def options(request):
+    return request.param
+
+
+class TestProbeWorlds(ProbeWorlds):
+    def trial(self, envs, **fields):
+        return Trial(envs, change(**fields))
 
 
 def test_players_that_share_weights_learn_together():
@@ -141,20 +86,6 @@ def test_shuffled_rewards_teach_nothing():
 
 
 # Ends of episodes.
-
-
-def test_truncation_bootstraps_from_final_obs_not_reset_obs():
-    config = change(gamma=0.8, num_epochs=8)
-    right, wrong = Trial(Endless(), config), Trial(Endless(), config)
-    for _ in range(60):
-        right.agent.learn(right.collect(), generator=right.generator)
-        rollout = wrong.collect()
-        index = rollout.final_index
-        resets = rollout.obs[1:][index[:, 0], index[:, 1]]
-        wrong.agent.learn(rollout._replace(final_obs=resets), generator=wrong.generator)
-    middle = (1.0, 0.0, 0.3)
-    assert value(right, *middle) == pytest.approx(1 / (1 - 0.8), abs=0.5)
-    assert value(wrong, *middle) < 3.5  # the control: it believes that the clock leads back to the start
 
 
 def test_an_episodic_stream_ends_with_the_episode_and_another_runs_on():
