@@ -386,7 +386,7 @@ def test_what_actors_cannot_do_is_refused(tmp_path):
         train(asynchronous(tmp_path / "c", 1, value_target="gae"), make_envs=lambda c: Corridor(num_envs=c.num_envs))
     with pytest.raises(ValueError, match="a multiple of num_actors, got 8 and -2"):
         train(asynchronous(tmp_path / "d", 1, num_actors=-2), make_envs=toy)
-    with pytest.raises(ValueError, match="ppo learns from its newest policy's play alone"):
+    with pytest.raises(ValueError, match="this agent learns from its newest policy's play alone"):
         train(asynchronous(tmp_path / "a", 1, agent="ppo", agent_config=AGENT), make_envs=toy)
     with pytest.raises(ValueError, match="a multiple of num_actors, got 8 and 3"):
         train(asynchronous(tmp_path / "b", 1, num_actors=3), make_envs=toy)

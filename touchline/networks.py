@@ -191,6 +191,40 @@ class ValueNormaliser(nn.Module):
         return values * self.std + self.mean
 
 
+def make_encoder(
+    spec: EnvSpec,
+    encoder: str,
+    hidden: tuple[int, ...],
+    *,
+    activation: str,
+    cnn_depths: tuple[int, ...],
+    cnn_width: int,
+) -> tuple[nn.Module, int]:
+    """An encoder [B, *obs] to [B, width], and its width.
+
+    Args:
+        encoder: "mlp", "impala_cnn", or "auto": the CNN for pictures [H, W, C], else the MLP.
+        hidden: widths of the MLP.
+    """
+    shape = spec.observation_shape
+    if encoder not in ENCODERS:
+        raise ValueError(f"no {encoder!r} in encoders; there are {', '.join(ENCODERS)}")
+    if encoder == "auto":
+        encoder = "impala_cnn" if len(shape) == 3 else "mlp"
+    if encoder == "impala_cnn":
+        if len(shape) != 3:
+            raise ValueError(f"impala_cnn expects pictures [H, W, C], got {shape}: observation='smm'?")
+        return ImpalaCnn(shape, depths=cnn_depths, width=cnn_width), cnn_width
+    size = math.prod(shape)
+    body = mlp(size, hidden, activation=activation)
+    return (body if len(shape) == 1 else nn.Sequential(nn.Flatten(), body)), (size, *hidden)[-1]
+
+
+def observation_normaliser(spec: EnvSpec) -> ObservationNormaliser | None:
+    """For observations of floats; pictures are divided by 255 instead."""
+    return ObservationNormaliser(spec.observation_shape) if spec.observation_dtype == "float32" else None
+
+
 class ActorCritic(nn.Module):
     """A policy over A actions and M value heads, one a reward stream.
 
@@ -218,29 +252,14 @@ class ActorCritic(nn.Module):
         normalise_values: bool = False,
     ) -> None:
         super().__init__()
-        shape = spec.observation_shape
-        if encoder not in ENCODERS:
-            raise ValueError(f"no {encoder!r} in encoders; there are {', '.join(ENCODERS)}")
-        if encoder == "auto":
-            encoder = "impala_cnn" if len(shape) == 3 else "mlp"
-        if encoder == "impala_cnn" and len(shape) != 3:
-            raise ValueError(f"impala_cnn expects pictures [H, W, C], got {shape}: observation='smm'?")
-
-        def trunk(hidden: tuple[int, ...]) -> tuple[nn.Module, int]:
-            if encoder == "impala_cnn":
-                return ImpalaCnn(shape, depths=cnn_depths, width=cnn_width), cnn_width
-            size = math.prod(shape)
-            body = mlp(size, hidden, activation=activation)
-            return (body if len(shape) == 1 else nn.Sequential(nn.Flatten(), body)), (*(size, *hidden),)[-1]
-
+        options = {"activation": activation, "cnn_depths": cnn_depths, "cnn_width": cnn_width}
         self.shared = shared
-        floats = spec.observation_dtype == "float32"
-        self.normaliser = ObservationNormaliser(shape) if normalise_observations and floats else None
-        self.policy_encoder, policy_width = trunk(policy_hidden)
+        self.normaliser = observation_normaliser(spec) if normalise_observations else None
+        self.policy_encoder, policy_width = make_encoder(spec, encoder, policy_hidden, **options)
         if shared:
             self.value_encoder, value_width = self.policy_encoder, policy_width
         else:
-            self.value_encoder, value_width = trunk(value_hidden)
+            self.value_encoder, value_width = make_encoder(spec, encoder, value_hidden, **options)
         self.policy_head = linear(policy_width, spec.num_actions, gain=0.01)
         self.value_head = linear(value_width, num_values, gain=1.0)
         self.value_normaliser = ValueNormaliser(num_values) if normalise_values else None
@@ -263,3 +282,45 @@ class ActorCritic(nn.Module):
 
     def _prepare(self, obs: Tensor) -> Tensor:
         return obs if self.normaliser is None else self.normaliser(obs)
+
+
+class DuelingQ(nn.Module):
+    """Action values of M reward streams from one encoder.
+
+    Dueling (Wang et al. 2016, eq. 9, https://arxiv.org/abs/1511.06581): Q = V + A - mean_a A, for each stream apart.
+
+    Args:
+        spec: shapes of the environment.
+        num_values: M.
+        dueling: False has one head of action values instead.
+        normalise_observations: only observations of floats are; pictures are divided by 255.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        *,
+        num_values: int = 1,
+        encoder: str = "auto",
+        hidden: tuple[int, ...] = (256, 256),
+        activation: str = "relu",
+        cnn_depths: tuple[int, ...] = (16, 32, 32, 32),
+        cnn_width: int = 256,
+        dueling: bool = True,
+        normalise_observations: bool = True,
+    ) -> None:
+        super().__init__()
+        self.shape = (num_values, spec.num_actions)
+        self.normaliser = observation_normaliser(spec) if normalise_observations else None
+        options = {"activation": activation, "cnn_depths": cnn_depths, "cnn_width": cnn_width}
+        self.encoder, width = make_encoder(spec, encoder, hidden, **options)
+        self.advantage_head = linear(width, math.prod(self.shape), gain=0.1)
+        self.value_head = linear(width, num_values, gain=1.0) if dueling else None
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Action values [B, M, A] for obs [B, *obs]."""
+        features = self.encoder(obs if self.normaliser is None else self.normaliser(obs))
+        values = self.advantage_head(features).unflatten(-1, self.shape)
+        if self.value_head is None:
+            return values
+        return self.value_head(features)[..., None] + values - values.mean(-1, keepdim=True)

@@ -24,8 +24,7 @@ class Policy(Protocol):
 class Rollout(NamedTuple):
     """T steps of B columns, time-major. `obs[t]` led to `action[t]`, `reward[t]` and `next_obs()[t]`.
 
-    N controlled players of an env are N neighbouring columns: B here is num_envs * N, env-major. The tensors
-        live in
+    N controlled players of an env are N neighbouring columns: B here is num_envs * N, env-major. The tensors live in
     a `Buffer` and are overwritten by the next `collect` into it.
 
     Attributes:
@@ -34,12 +33,13 @@ class Rollout(NamedTuple):
         reward: [T, B] float32, the environment's own reward.
         terminated, truncated: [T, B] bool.
         behaviour_log_prob: [T, B] log-probability of the action under the policy that acted.
-        mask: [T, B] bool, False where the transition is meaningless (its match was lost with a crashed
-            worker).
+        mask: [T, B] bool, False where the transition is meaningless (its match was lost with a crashed worker).
         final_index: [K, 2] int64, (t, column) of the transitions that ended an episode.
         final_obs: [K, *obs], the observation each of them really ended in.
         num_players: N.
         episodes: statistics of the E episodes that ended, {name: [E]}.
+        actor: which of the actors played it.
+        priority: [T, B], how much its actor expects to be learned from each transition, if it was asked.
     """
 
     obs: Tensor
@@ -53,6 +53,8 @@ class Rollout(NamedTuple):
     final_obs: Tensor
     num_players: int
     episodes: dict[str, np.ndarray]
+    actor: int = 0
+    priority: Tensor | None = None
 
     def next_obs(self) -> Tensor:
         """[T, B, *obs] observations the transitions really ended in (a copy)."""
@@ -155,7 +157,8 @@ def env_spec(envs: Any) -> EnvSpec:
         shape = shape[1:]
     actions = envs.single_action_space
     num_actions = int(actions.nvec[0]) if hasattr(actions, "nvec") else int(actions.n)
-    return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players)
+    stack = int(getattr(envs, "stack", 1))
+    return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players, stack=stack)
 
 
 def collect(

@@ -24,7 +24,6 @@ from touchline.networks import torch_threads
 from touchline.rollout import Buffer, collect, env_spec, side_by_side
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, make_envs
-from touchline.types import Stream
 
 __all__ = ["Run", "TrainConfig", "make_envs", "resume", "saved_config", "train"]
 log = logging.getLogger(__name__)
@@ -57,31 +56,36 @@ class Run:
             target = module.make(spec, module.Config(), seed=seed, device=device)
         agent_config = config_of(agent.Config, values)
         streams = [stream for bonus in self.bonuses.values() for stream in bonus.streams]
-        self.agent = agent.make(
-            spec, agent_config, bonus_streams=streams, value_target=target, seed=seed, device=device
-        )
+        options = {"bonus_streams": streams, "seed": seed}
+        if getattr(agent, "REPLAYS", False):
+            options["num_actors"] = len(envs)
+        self.agent = self._make_agent(agent, agent_config, options, target)
         self.generator = torch.Generator().manual_seed(seed)
         columns = envs[0].num_envs * spec.num_players
         self.carries = {name: [b.initial_carry(columns) for _ in envs] for name, b in self.bonuses.items()}
         self.env_steps, self.version = 0, version
-        self.actors = self._make_actors(agent, agent_config, streams) if config.num_actors else None
+        self.actors = self._make_actors(agent, agent_config, options) if config.num_actors else None
         if self.actors is None:
             self.buffer = Buffer(spec, envs[0].num_envs, agent_config.unroll_length)
             self.obs, _ = envs[0].reset(seed=seed)
 
-    def _make_actors(self, agent: ModuleType, agent_config: Any, streams: Sequence[Stream]) -> ThreadActors:
+    def _make_agent(self, agent: ModuleType, config: Any, options: Mapping[str, Any], value_target: Any) -> Any:
+        """The one that learns."""
+        if getattr(agent, "REPLAYS", False):
+            scores = [bonus.score for bonus in self.bonuses.values() if hasattr(bonus, "score")]
+            options = {**options, "scores": scores}
+        return agent.make(
+            env_spec(self.envs[0]), config, value_target=value_target, device=self.config.device, **options
+        )
+
+    def _make_actors(self, agent: ModuleType, config: Any, options: Mapping[str, Any]) -> ThreadActors:
         """One for every vector env, each with a copy of the policy and with first matches of its own."""
-        if not getattr(agent, "LEARNS_OFF_POLICY", False):
-            raise ValueError(f"{self.config.agent} learns from its newest policy's play alone: num_actors must be 0")
-        if not self.agent.value_target.uses_log_rhos:
-            raise ValueError(
-                "this value target takes the play of an older policy for the newest's: use vtrace, or no actors"
-            )
+        self.agent.check_lag()
         actors, seed = [], self.config.seed
         for index, envs in enumerate(self.envs):
-            policy = agent.make(self.agent.spec, agent_config, bonus_streams=streams, seed=seed)
+            policy = agent.make(self.agent.spec, config, **options)
             own = np.random.SeedSequence([seed, index, self.version]).generate_state(1)[0] % 10**9
-            actors.append(Actor(index, envs, policy, agent_config.unroll_length, seed=int(own)))
+            actors.append(Actor(index, envs, policy, config.unroll_length, seed=int(own)))
         return ThreadActors(actors, queue_length=len(actors))
 
     def updates(self) -> Iterator[Update]:
@@ -112,10 +116,10 @@ class Run:
         """The next experience: played now, or taken from the actors' queue."""
         if self.actors is None:
             rollout, self.obs = collect(self.envs[0], self.agent, self.obs, self.buffer, self.generator)
-            return [Unroll(rollout, self.version, 0)]
+            return [Unroll(rollout, self.version)]
         self.actors.publish(self.version, self.agent.policy_state())
         unrolls: list[Unroll] = []
-        while sum(unroll.rollout.action.shape[1] for unroll in unrolls) < self.agent.config.batch_size:
+        while sum(unroll.rollout.action.shape[1] for unroll in unrolls) < self.agent.columns_per_update:
             unrolls.append(self.actors.take())
         return unrolls
 
@@ -126,7 +130,8 @@ class Run:
             parts.append({"extrinsic": unroll.rollout.reward})
             for name, bonus in self.bonuses.items():
                 carries = self.carries[name]
-                paid, carries[unroll.actor] = bonus.reward(unroll.rollout, carries[unroll.actor])
+                actor = unroll.rollout.actor
+                paid, carries[actor] = bonus.reward(unroll.rollout, carries[actor])
                 parts[-1] |= paid
         rewards = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
         return rewards, {f"reward/{name}": x.mean().item() for name, x in rewards.items() if name != "extrinsic"}

@@ -136,6 +136,7 @@ class EnvSpec:
         observation_dtype: NumPy name of its type, "float32" or "uint8".
         num_actions: A, size of the discrete action set.
         num_players: N controlled players; arrays carry an N axis only if N > 1.
+        stack: frames that an observation holds along its last axis, oldest first; a reset fills all with the first.
     """
 
     observation_shape: tuple[int, ...]
@@ -143,3 +144,4 @@ class EnvSpec:
     num_actions: int
     num_players: int = 1
     extra: dict[str, str] = field(default_factory=dict)
+    stack: int = 1

@@ -54,12 +54,12 @@ def test_unrolls_name_their_actor_and_the_version_that_played_them():
     pool, policy = actors(), agent(seed=1)
     pool.publish(0, policy.policy_state())
     seen = [pool.take() for _ in range(6)]
-    assert {unroll.actor for unroll in seen} == {0, 1}
+    assert {unroll.rollout.actor for unroll in seen} == {0, 1}
     assert {unroll.version for unroll in seen} == {0}
     pool.publish(5, policy.policy_state())
     later = [pool.take() for _ in range(10)]
     for actor in range(2):
-        versions = [unroll.version for unroll in later if unroll.actor == actor]
+        versions = [unroll.version for unroll in later if unroll.rollout.actor == actor]
         assert versions == sorted(versions)
     assert later[-1].version == 5
     pool.close()

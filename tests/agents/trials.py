@@ -41,8 +41,11 @@ class Trial:
         return torch.cat([p.detach().flatten() for p in self.agent.net.parameters()])
 
     def value(self, *obs):
+        """Of a policy with values, or of the best action."""
         with torch.no_grad():
-            return self.agent.net.values(torch.tensor([obs]))[0, 0].item()
+            if hasattr(self.agent.net, "values"):
+                return self.agent.net.values(torch.tensor([obs]))[0, 0].item()
+            return self.agent.net(torch.tensor([obs]))[0, 0].max().item()
 
 
 class ProbeWorlds:

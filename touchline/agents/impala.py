@@ -19,12 +19,9 @@ from torch import Tensor, nn
 
 from touchline.agents.parts import actor_critic
 from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
+from touchline.agents.parts.checks import check_choices, check_ranges, rewards_of
 from touchline.rollout import Rollout
 from touchline.types import EnvSpec
-
-LEARNS_OFF_POLICY = True
-"""Actors may lag behind the learner. Such an agent has `policy_state` and `load_policy`, and `config.batch_size`, the
-columns that it wants for an update."""
 
 OPTIMISERS = ("adam", "rmsprop")
 
@@ -55,17 +52,28 @@ class Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check(at_least_1=("batch_size",), share=("rmsprop_decay",), above_0=("optimiser_eps",))
-        if self.optimiser not in OPTIMISERS:
-            raise ValueError(f"no {self.optimiser!r} in optimiser; there are {', '.join(OPTIMISERS)}")
+        check_ranges(self, at_least_1=("batch_size",), share=("rmsprop_decay",), above_0=("optimiser_eps",))
+        check_choices(self, optimiser=OPTIMISERS)
         if self.reward_clip is not None:
-            self.check(above_0=("reward_clip",))
+            check_ranges(self, above_0=("reward_clip",))
 
 
 class Agent(ActorCriticAgent):
     """IMPALA, learning from a batch of unrolls at a time."""
 
     config: Config
+
+    @property
+    def columns_per_update(self) -> int:
+        """Columns that it wants from actors for an update."""
+        return self.config.batch_size
+
+    def check_lag(self) -> None:
+        """Refuses a value target that cannot correct for the lag of actors."""
+        if not self.value_target.uses_log_rhos:
+            raise ValueError(
+                "this value target takes the play of an older policy for the newest's: use vtrace, or no actors"
+            )
 
     def make_optimiser(self) -> torch.optim.Optimizer:
         """What the config names."""
@@ -99,7 +107,7 @@ class Agent(ActorCriticAgent):
         """
         config = self.config
         rollout = rollout.to(self.device)
-        rewards = self.rewards_of(rollout, rewards)
+        rewards = rewards_of(rollout, rewards, self.streams, self.device)
         if config.reward_clip is not None:
             rewards["extrinsic"] = rewards["extrinsic"].clamp(-config.reward_clip, config.reward_clip)
         self.anneal(progress)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from touchline.agents.parts import actor_critic
 from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
+from touchline.agents.parts.checks import check_ranges, rewards_of
 from touchline.rollout import Rollout
 from touchline.types import EnvSpec
 
@@ -49,7 +50,7 @@ class Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check(at_least_1=("num_epochs", "minibatch_size"), above_0=("adam_eps", "clip_coef"))
+        check_ranges(self, at_least_1=("num_epochs", "minibatch_size"), above_0=("adam_eps", "clip_coef"))
 
 
 def ppo_clip_loss(
@@ -103,7 +104,7 @@ class Agent(ActorCriticAgent):
         """
         config = self.config
         rollout = rollout.to(self.device)
-        rewards = self.rewards_of(rollout, rewards)
+        rewards = rewards_of(rollout, rewards, self.streams, self.device)
         self.anneal(progress)
 
         metrics = dict(self.value_target.update(rollout))

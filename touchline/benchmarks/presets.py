@@ -43,6 +43,12 @@ _PAPER_NOTE = (
     "differs: value loss not clipped, truncation bootstraps, policy head initialised 100x smaller."
 )
 
+_APEX_NOTE = (
+    "Settings of Horgan et al. 2018 (https://arxiv.org/abs/1803.00933) on the mini maps of Kurach et al. 2020, whose own "
+    "Ape-X settings we have not seen: batch 512, 3 steps, 2M transitions, centred RMSProp, 50k transitions before "
+    "learning; differs: tied to playing by a replay ratio, capacity 1M, orthogonal initialisation."
+)
+
 _SEED_IMPALA = {"unroll_length": 32, "batch_size": 32, "gamma": 0.997, "shared_encoder": True, "max_grad_norm": 1e9}
 _SEED_NOTE = (
     "V-trace learner of SEED RL's football experiments (Espeholt et al. 2020, https://arxiv.org/abs/1910.06591): "
@@ -144,6 +150,48 @@ PRESETS = {
         num_actors=2,
         stack=4,
         note=_SEED_NOTE,
+    ),
+    "apex_dqn_cpu": Preset(
+        agent="apex_dqn",
+        agent_config={
+            "unroll_length": 16,
+            "batch_size": 256,
+            "replay_ratio": 2.0,
+            "replay_capacity": 500_000,
+            "learning_starts": 20_000,
+            "learning_rate": 5e-4,
+            "anneal_learning_rate": True,
+            "gamma": 0.99,
+            "n_step": 5,
+            "target_interval": 500,
+        },
+        observation="egocentric",
+        rewards=("scoring", "checkpoints"),
+        num_envs=32,
+        reset_pool=256,
+        note="Ours, for two CPU cores.",
+    ),
+    "apex_dqn_paper": Preset(
+        agent="apex_dqn",
+        agent_config={
+            "unroll_length": 50,
+            "batch_size": 512,
+            "replay_ratio": 4.0,
+            "replay_capacity": 1_000_000,
+            "learning_starts": 50_000,
+            "learning_rate": 6.25e-5,
+            "optimiser": "rmsprop",
+            "optimiser_eps": 1.5e-7,
+            "gamma": 0.99,
+            "n_step": 3,
+            "target_interval": 2500,
+        },
+        observation="smm",
+        rewards=("scoring",),
+        num_envs=152,
+        num_actors=2,
+        stack=4,
+        note=_APEX_NOTE,
     ),
 }
 

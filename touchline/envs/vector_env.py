@@ -98,7 +98,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         if num_envs < 1 or stack < 1:
             raise ValueError(f"expected num_envs >= 1 and stack >= 1, got {num_envs} and {stack}")
         self.scenario = scenario if isinstance(scenario, Scenario) else scenarios.load(scenario)
-        self.num_envs, self.num_players = num_envs, left + right
+        self.num_envs, self.num_players, self.stack = num_envs, left + right, stack
         self.num_left, self.num_right, self.control, self.action_set = left, right, control, action_set
         self.render_mode = render_mode
         self.metadata = {

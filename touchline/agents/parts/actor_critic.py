@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from touchline.agents.parts import value_targets
+from touchline.agents.parts.checks import check_choices, check_ranges
 from touchline.curiosity.parts.seams import ValueTarget
 from touchline.networks import ACTIVATIONS, ENCODERS, ActorCritic, scoped_seed
 from touchline.rollout import Rollout
@@ -60,24 +61,9 @@ class ActorCriticConfig:
     cnn_width: int = 256
 
     def __post_init__(self) -> None:
-        self.check(at_least_1=("unroll_length", "n_step"), share=("gamma", "gae_lambda"))
-        self.check(above_0=("learning_rate", "max_grad_norm", "rho_bar", "c_bar"))
-        known = {"value_target": value_targets.NAMES, "encoder": ENCODERS, "activation": tuple(ACTIVATIONS)}
-        for name, choices in known.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"no {getattr(self, name)!r} in {name}; there are {', '.join(choices)}")
-
-    def check(self, *, at_least_1: Sequence[str] = (), share: Sequence[str] = (), above_0: Sequence[str] = ()) -> None:
-        """Refuses fields that are out of range."""
-        for name in at_least_1:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in share:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
-        for name in above_0:
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name}: expected a number above 0, got {getattr(self, name)}")
+        above_0 = ("learning_rate", "max_grad_norm", "rho_bar", "c_bar")
+        check_ranges(self, at_least_1=("unroll_length", "n_step"), share=("gamma", "gae_lambda"), above_0=above_0)
+        check_choices(self, value_target=value_targets.NAMES, encoder=ENCODERS, activation=tuple(ACTIVATIONS))
 
 
 def value_loss(values: Tensor, targets: Tensor) -> Tensor:
@@ -114,7 +100,12 @@ class ActorCriticAgent:
         streams: the reward streams, one value head each, in order.
         value_target: turns rewards into targets and advantages, the same way for every stream.
         device: of the networks; rollouts are moved there to learn.
+
+    Attributes:
+        actor: which of the actors acts with it; all explore alike.
     """
+
+    actor = 0
 
     def __init__(
         self,
@@ -135,6 +126,10 @@ class ActorCriticAgent:
         """The optimiser of `self.net`."""
         raise NotImplementedError
 
+    def check_lag(self) -> None:
+        """Refuses to learn from the play of older policies."""
+        raise ValueError("this agent learns from its newest policy's play alone: num_actors must be 0")
+
     @torch.inference_mode()
     def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples actions [B] and gives their log-probabilities [B] for obs [B, *obs].
@@ -151,6 +146,10 @@ class ActorCriticAgent:
     def act_greedy(self, obs: Tensor) -> Tensor:
         """The most probable actions [B] for obs [B, *obs]."""
         return self.net.logits(obs.to(self.device)).argmax(-1)
+
+    def annotate(self, rollout: Rollout) -> Rollout:
+        """What an actor sends: the rollout as it is."""
+        return rollout
 
     def state_dict(self) -> dict[str, Any]:
         """Weights with all running statistics, optimiser and value target."""
@@ -173,15 +172,6 @@ class ActorCriticAgent:
     def load_policy(self, state: Mapping[str, Any]) -> None:
         """Restores of `state_dict()` what acting needs."""
         self.net.load_state_dict(state["net"])
-
-    def rewards_of(self, rollout: Rollout, rewards: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-        """{stream: [T, B]} on the agent's device; None means the rollout's own as "extrinsic"."""
-        rewards = {"extrinsic": rollout.reward} if rewards is None else rewards
-        rewards = {name: reward.to(self.device) for name, reward in rewards.items()}
-        if set(rewards) != {stream.name for stream in self.streams}:
-            expected = ", ".join(stream.name for stream in self.streams)
-            raise ValueError(f"expected rewards of streams {expected}; got {', '.join(rewards)}")
-        return rewards
 
     def anneal(self, progress: float) -> None:
         """Sets the learning rate for the part of the training that is over, 0 to 1."""

@@ -22,12 +22,10 @@ class Unroll(NamedTuple):
     Attributes:
         rollout: in memory of its own.
         version: of the weights that acted.
-        actor: which one.
     """
 
     rollout: Rollout
     version: int
-    actor: int
 
 
 class Actor:
@@ -42,6 +40,7 @@ class Actor:
 
     def __init__(self, index: int, envs: Any, policy: Any, unroll_length: int, *, seed: int) -> None:
         self.index, self.envs, self.policy, self.version = index, envs, policy, -1
+        policy.actor = index
         self.buffer = Buffer(env_spec(envs), envs.num_envs, unroll_length)
         self.generator = torch.Generator().manual_seed(seed)
         self.obs, _ = envs.reset(seed=seed)
@@ -52,7 +51,8 @@ class Actor:
             self.policy.load_policy(weights)
             self.version = version
         rollout, self.obs = collect(self.envs, self.policy, self.obs, self.buffer, self.generator)
-        return Unroll(rollout.clone(), version, self.index)  # the learner may keep it as long as it likes
+        rollout = self.policy.annotate(rollout._replace(actor=self.index))
+        return Unroll(rollout.clone(), version)  # the learner may keep it as long as it likes
 
 
 class ThreadActors:
