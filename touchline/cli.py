@@ -330,6 +330,38 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """Trains and evaluates every run of a suite that is not there yet; may be stopped and started again at any time."""
+
+    suite: str = "agents"
+    """agents: PPO, IMPALA and Ape-X DQN on three drills, three seeds each (see benchmarks/suites.py)."""
+    out: Path | None = None
+    """Folder of all runs; None is results/SUITE."""
+    quiet: bool = False
+    """No progress bars."""
+
+    def run(self) -> int:
+        from touchline import tracking
+        from touchline.benchmarks import suites
+
+        suite, out = suites.load(self.suite), self.out or Path("results", self.suite)
+        runs = list(suite.runs())
+
+        def trackers(config: Any) -> list[Any]:
+            number = 1 + [suites.folder_of(out, run) for run in runs].index(suites.folder_of(out, config))
+            _print(f"run {number} of {len(runs)}: {suites.folder_of(out, config)}", highlight=False)
+            return [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
+
+        for _ in suites.run_suite(suite, out, trackers=trackers):
+            (out / "table.md").write_text(suites.table(suite, out))
+        print(suites.table(suite, out))
+        missing = sum(not suites.is_done(suites.folder_of(out, run)) for run in runs)
+        if missing:
+            _print(f"{missing} of {len(runs)} runs are missing; the same command goes on")
+        return 130 if missing else 0
+
+
+@dataclass(frozen=True)
 class Throughput:
     """Measures environment steps per second, side by side in one run, and names the machine."""
 
@@ -394,6 +426,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "train": Train,
     "evaluate": Evaluate,
     "watch": Watch,
+    "benchmark": Benchmark,
     "throughput": Throughput,
 }
 

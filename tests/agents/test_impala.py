@@ -53,6 +53,8 @@ def change(config=CONFIG, **fields):
         {"reward_clip": 0.5},
         {"gae_lambda": 0.9},
         {"anneal_learning_rate": True},
+        {"num_epochs": 3},
+        {"normalise_advantages": True},
     ],
     ids=str,
 )
@@ -137,6 +139,31 @@ def test_every_column_is_used_once(monkeypatch):
     assert [part.action.shape[1] for part in seen] == [3, 3, 2]
     together = torch.cat([part.behaviour_log_prob for part in seen], 1)
     assert_close(together.sort(1)[0], rollout.behaviour_log_prob.sort(1)[0])
+
+
+def test_every_column_is_used_once_an_epoch(monkeypatch):
+    trial, seen = Trial(Corridor(), change(batch_size=3, num_epochs=2)), []
+    original = trial.agent._step
+    monkeypatch.setattr(trial.agent, "_step", lambda part, rewards: (seen.append(part), original(part, rewards))[1])
+    rollout = trial.collect()
+    trial.agent.learn(rollout, generator=trial.generator)
+    for epoch in (seen[:3], seen[3:]):
+        together = torch.cat([part.behaviour_log_prob for part in epoch], 1)
+        assert_close(together.sort(1)[0], rollout.behaviour_log_prob.sort(1)[0])
+
+
+def test_the_scale_of_rewards_does_not_matter_where_advantages_are_normalised():
+    """With Adam, whose steps do not depend on it either, the policy learns the same from rewards 100 times as large."""
+    policies = []
+    for scale in (1.0, 100.0):
+        trial = Trial(Corridor(), change(normalise_advantages=True, value_coef=0.0, entropy_coef=0.3, batch_size=100))
+        with torch.no_grad():
+            trial.agent.net.value_head.weight.zero_()
+        for _ in range(5):
+            rollout = trial.collect()
+            trial.agent.learn(rollout._replace(reward=scale * rollout.reward), generator=trial.generator)
+        policies.append(trial.agent.net.logits(torch.eye(3)))
+    assert_close(*policies, rtol=1e-3, atol=1e-4)
 
 
 def test_columns_of_a_rollout_keep_their_last_observations():

@@ -31,11 +31,14 @@ class Config(ActorCriticConfig):
     """Hyper-parameters of IMPALA, beside those of every actor-critic (`parts.actor_critic.ActorCriticConfig`).
 
     Attributes:
-        batch_size: unrolls (columns of T steps) per gradient step; each is used once.
+        batch_size: unrolls (columns of T steps) per gradient step.
+        num_epochs: times that an unroll is used; V-trace corrects for the steps made in between.
         optimiser: "adam" or "rmsprop" (not centred, no momentum); torch adds epsilon outside the root, the paper's
             TensorFlow inside.
         optimiser_eps: its epsilon.
         rmsprop_decay: of the running mean square.
+        normalise_advantages: divide them by their deviation in the batch, so that the entropy's weight does not depend
+            on how large rewards are (the paper does not).
         reward_clip: the extrinsic reward is clipped to +-this; None leaves it as it is.
     """
 
@@ -45,14 +48,16 @@ class Config(ActorCriticConfig):
     max_grad_norm: float = 40.0
     shared_encoder: bool = True
     batch_size: int = 32
+    num_epochs: int = 1
     optimiser: str = "adam"
     optimiser_eps: float = 1e-7
     rmsprop_decay: float = 0.99
+    normalise_advantages: bool = False
     reward_clip: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self, at_least_1=("batch_size",), share=("rmsprop_decay",), above_0=("optimiser_eps",))
+        check_ranges(self, at_least_1=("batch_size", "num_epochs"), share=("rmsprop_decay",), above_0=("optimiser_eps",))
         check_choices(self, optimiser=OPTIMISERS)
         if self.reward_clip is not None:
             check_ranges(self, above_0=("reward_clip",))
@@ -94,7 +99,7 @@ class Agent(ActorCriticAgent):
         generator: torch.Generator,
         progress: float = 0.0,
     ) -> dict[str, float]:
-        """One gradient step for every `batch_size` columns of a rollout, then moves the observations' statistics.
+        """`num_epochs` gradient steps for every `batch_size` columns of a rollout, then moves the observations' statistics.
 
         Args:
             rollout: experience of this or an older policy; its columns are taken in a random order.
@@ -115,12 +120,13 @@ class Agent(ActorCriticAgent):
         if not rollout.mask.any():
             return metrics
         columns = rollout.action.shape[1]
-        order = torch.randperm(columns, generator=generator, device=generator.device).to(self.device)
         steps = []
-        for chosen in order.tensor_split(max(1, round(columns / config.batch_size))):
-            part = rollout.columns(chosen)
-            if part.mask.any():
-                steps.append(self._step(part, {name: reward[:, chosen] for name, reward in rewards.items()}))
+        for _ in range(config.num_epochs):
+            order = torch.randperm(columns, generator=generator, device=generator.device).to(self.device)
+            for chosen in order.tensor_split(max(1, round(columns / config.batch_size))):
+                part = rollout.columns(chosen)
+                if part.mask.any():
+                    steps.append(self._step(part, {name: reward[:, chosen] for name, reward in rewards.items()}))
         if self.net.normaliser is not None:
             self.net.normaliser.update(rollout.obs[:-1][rollout.mask])
         names = ("approx_kl", "entropy", "policy_loss", "value_loss", "grad_norm", "mean_rho", "explained_variance")
@@ -145,6 +151,8 @@ class Agent(ActorCriticAgent):
         targets, advantages = self.targets_from(rollout, rewards, values, next_values, log_rhos)
 
         valid = rollout.mask
+        if config.normalise_advantages:
+            advantages = advantages / (advantages[valid].std(unbiased=False) + 1e-8)
         predicted, targets = raw.unflatten(0, rollout.obs.shape[:2])[:-1][valid], targets[valid]
         normaliser = self.net.value_normaliser
         wanted = targets if normaliser is None else normaliser.normalise(targets)

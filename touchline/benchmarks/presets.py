@@ -44,9 +44,9 @@ _PAPER_NOTE = (
 )
 
 _APEX_NOTE = (
-    "Settings of Horgan et al. 2018 (https://arxiv.org/abs/1803.00933) on the mini maps of Kurach et al. 2020, whose own "
-    "Ape-X settings we have not seen: batch 512, 3 steps, 2M transitions, centred RMSProp, 50k transitions before "
-    "learning; differs: tied to playing by a replay ratio, capacity 1M, orthogonal initialisation."
+    "Settings of Horgan et al. 2018 (https://arxiv.org/abs/1803.00933) on the mini maps of Kurach et al. 2020, whose "
+    "own Ape-X settings we have not seen: batch 512, 3 steps, centred RMSProp, 50k transitions before learning; "
+    "differs: tied to playing by a replay ratio, 1M instead of 2M transitions, orthogonal initialisation."
 )
 
 _SEED_IMPALA = {"unroll_length": 32, "batch_size": 32, "gamma": 0.997, "shared_encoder": True, "max_grad_norm": 1e9}
@@ -117,11 +117,13 @@ PRESETS = {
         agent_config={
             "unroll_length": 32,
             "batch_size": 8,
-            "learning_rate": 6e-4,
+            "num_epochs": 4,
+            "learning_rate": 3e-4,
             "anneal_learning_rate": True,
             "gamma": 0.995,
             "gae_lambda": 0.95,
-            "entropy_coef": 0.005,
+            "entropy_coef": 0.01,
+            "normalise_advantages": True,
             "max_grad_norm": 1.0,
             "shared_encoder": False,
         },
@@ -156,14 +158,14 @@ PRESETS = {
         agent_config={
             "unroll_length": 16,
             "batch_size": 256,
-            "replay_ratio": 2.0,
+            "replay_ratio": 4.0,
             "replay_capacity": 500_000,
             "learning_starts": 20_000,
             "learning_rate": 5e-4,
             "anneal_learning_rate": True,
             "gamma": 0.99,
             "n_step": 5,
-            "target_interval": 500,
+            "target_interval": 200,
         },
         observation="egocentric",
         rewards=("scoring", "checkpoints"),

@@ -1,0 +1,82 @@
+"""Suites: every run once, stopped ones go on, finished ones are left alone."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from toy_envs import Corridor
+
+from touchline import training
+from touchline.benchmarks import suites
+from touchline.benchmarks.suites import Suite
+
+SUITE = Suite(agents=("ppo", "apex_dqn"), total_steps={"toy": 20_000, "other": 20_000}, seeds=(0, 1), episodes=7)
+
+
+def toy(config):
+    return Corridor(num_envs=config.num_envs)
+
+
+def judge(folder, config, episodes):
+    rate = {"value": config.seed / 2, "low": 0.0, "high": 1.0}
+    result = {"metrics": {"score/success_rate": rate}, "episodes": episodes}
+    (folder / "eval.json").write_text(json.dumps({"results": [result]}))
+
+
+def run(out, **options):
+    return [folder for _, folder in suites.run_suite(SUITE, out, make_envs=toy, judge=judge, **options)]
+
+
+def test_every_run_is_made_once_seed_by_seed(tmp_path):
+    made = run(tmp_path)
+    names = [str(folder.relative_to(tmp_path)) for folder in made]
+    first = ["toy/ppo-0", "toy/apex_dqn-0", "other/ppo-0", "other/apex_dqn-0"]
+    assert names == first + [name.replace("-0", "-1") for name in first]
+    assert run(tmp_path) == []
+    (made[3] / "eval.json").unlink()
+    assert run(tmp_path) == [made[3]]
+
+
+def test_a_stopped_suite_goes_on_where_it_was(tmp_path):
+    class Stop:
+        def __call__(self, env_steps, metrics):
+            if env_steps > 5000:
+                signal.raise_signal(signal.SIGINT)
+
+        def close(self):
+            pass
+
+    stopped = {"toy/apex_dqn-0"}
+
+    def trackers(config):
+        name = f"{config.scenario}/{config.agent}-{config.seed}"
+        return [Stop()] if name in stopped else []
+
+    assert [folder.name for folder in run(tmp_path, trackers=trackers)] == ["ppo-0"]
+    half = tmp_path / "toy" / "apex_dqn-0"
+    assert training.saved_config(half).total_steps == 20_000
+    assert not suites.is_done(half)
+    stopped.clear()
+    before = (half / "metrics.csv").read_text()
+    rest = run(tmp_path)
+    assert rest[0] == half
+    assert len(rest) == 7
+    assert (half / "metrics.csv").read_text().startswith(before)
+
+
+def test_the_table_shows_every_seed_and_what_is_missing(tmp_path):
+    folder = tmp_path / "toy" / "ppo-1"
+    folder.mkdir(parents=True)
+    judge(folder, next(c for c in SUITE.runs() if c.seed == 1), 7)
+    lines = suites.table(SUITE, tmp_path).splitlines()
+    assert "| `toy` | ppo | 20,000 | not run yet, 50.0 [0.0, 100.0] |" in lines
+    assert len(lines) == 2 + 4
+
+
+def test_a_wrong_name_says_what_exists():
+    with pytest.raises(ValueError, match="no 'agent' in suites; there are agents"):
+        suites.load("agent")
