@@ -57,7 +57,8 @@ class Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self, at_least_1=("batch_size", "num_epochs"), share=("rmsprop_decay",), above_0=("optimiser_eps",))
+        check_ranges(self, at_least_1=("batch_size", "num_epochs"), share=("rmsprop_decay",))
+        check_ranges(self, above_0=("optimiser_eps",))
         check_choices(self, optimiser=OPTIMISERS)
         if self.reward_clip is not None:
             check_ranges(self, above_0=("reward_clip",))
@@ -99,7 +100,7 @@ class Agent(ActorCriticAgent):
         generator: torch.Generator,
         progress: float = 0.0,
     ) -> dict[str, float]:
-        """`num_epochs` gradient steps for every `batch_size` columns of a rollout, then moves the observations' statistics.
+        """`num_epochs` gradient steps for every `batch_size` columns of a rollout; then moves the normaliser.
 
         Args:
             rollout: experience of this or an older policy; its columns are taken in a random order.

@@ -49,8 +49,8 @@ SUITES = {
             "academy_3_vs_1_with_keeper": 3_000_000,
         },
         seeds=(0, 1, 2),
-        about="Our three agents with their own presets on three drills, one controlled player. The presets of IMPALA and "
-        "Ape-X were chosen on seed 100 of the first two drills, in runs of 150,000 to 500,000 steps.",
+        about="Our three agents with their own presets on three drills, one controlled player. The presets of IMPALA "
+        "and Ape-X were chosen on seed 100 of the first two drills, in runs of 150,000 to 500,000 steps.",
     ),
 }
 
