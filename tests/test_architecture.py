@@ -23,6 +23,7 @@ ALLOWED = {  # what a room may import besides itself and the vocabulary
 }
 OPTIONAL = {
     "stable_baselines3": {"agents/sb3_bridge.py"},
+    "ray": {"agents/parts/ray_actors.py"},
     "envpool": set(),
     "matplotlib": set(),
     "gym": set(),

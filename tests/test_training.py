@@ -343,7 +343,7 @@ def test_an_asynchronous_run_resumes_with_all_that_the_learner_had(tmp_path):
     assert after["env_steps"] == result["env_steps"] >= 9 * UPDATE
     assert after["version"] == after["env_steps"] // (4 * 8)
     steps = [state["step"].item() for state in after["agent"]["optimiser"]["state"].values()]
-    assert steps == [after["version"]] * len(steps)
+    assert steps == [4 * after["version"]] * len(steps)  # epochs
 
 
 def test_every_actor_and_every_resumption_begins_with_other_matches(tmp_path):
@@ -356,7 +356,7 @@ def test_every_actor_and_every_resumption_begins_with_other_matches(tmp_path):
             return super().reset(seed=seed, options=options)
 
     for version in (0, 0, 7):
-        training.Run(settings, [Watched(num_envs=4), Watched(num_envs=4)], version=version)
+        training.Run(settings, Corridor(), make_envs=lambda c: Watched(num_envs=c.num_envs), version=version)
     assert seen[:2] == seen[2:4]
     assert len(set(seen)) == 4
 
@@ -373,7 +373,7 @@ def test_a_failing_actor_ends_the_training_with_its_error_and_closes_the_envs(tm
 
     with pytest.raises(RuntimeError, match="the pitch is flooded"):
         train(asynchronous(tmp_path / "run", 1), make_envs=lambda c: Broken(num_envs=c.num_envs))
-    assert len(closed) == 2
+    assert len(closed) == 3  # of two actors, and the one that tells the shapes
 
 
 def test_another_agent_than_the_presets_gets_no_actors():
@@ -385,11 +385,13 @@ def test_what_actors_cannot_do_is_refused(tmp_path):
     with pytest.raises(ValueError, match="this value target takes the play of an older policy for the newest's"):
         train(asynchronous(tmp_path / "c", 1, value_target="gae"), make_envs=lambda c: Corridor(num_envs=c.num_envs))
     with pytest.raises(ValueError, match="a multiple of num_actors, got 8 and -2"):
-        train(asynchronous(tmp_path / "d", 1, num_actors=-2), make_envs=toy)
+        asynchronous(tmp_path / "d", 1, num_actors=-2)
     with pytest.raises(ValueError, match="this agent learns from its newest policy's play alone"):
         train(asynchronous(tmp_path / "a", 1, agent="ppo", agent_config=AGENT), make_envs=toy)
     with pytest.raises(ValueError, match="a multiple of num_actors, got 8 and 3"):
-        train(asynchronous(tmp_path / "b", 1, num_actors=3), make_envs=toy)
+        asynchronous(tmp_path / "b", 1, num_actors=3)
+    with pytest.raises(ValueError, match="no 'fork' in actors; there are thread, process, ray"):
+        asynchronous(tmp_path / "e", 1, actors="fork")
 
 
 # Statistics and trackers.

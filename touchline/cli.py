@@ -122,7 +122,7 @@ class Train:
     preset: str | None = None
     """Where everything that is not given comes from (see benchmarks/presets.py); None is the agent's own, AGENT_cpu."""
     agent: str | None = None
-    """ppo or impala; None is the preset's, and ppo without one."""
+    """ppo, impala or apex_dqn; None is the preset's, and ppo without one."""
     backend: str = "gfootball"
     observation: str | None = None
     """simple115v2, smm or egocentric."""
@@ -138,7 +138,11 @@ class Train:
     action_set: Literal["default", "v2"] = "default"
     num_envs: int | None = None
     num_actors: int | None = None
-    """Threads that play while the agent learns (impala); 0 plays and learns in turns."""
+    """Actors that play while the agent learns (impala, apex_dqn); 0 plays and learns in turns."""
+    actors: Literal["thread", "process", "ray"] = "thread"
+    """Where actors run: threads, processes, or the machines of a Ray cluster."""
+    ray_address: str | None = None
+    """A running Ray cluster (auto: that of this machine); none starts one for this training."""
     num_threads: int | None = None
     workers: Literal["thread", "process"] = "thread"
     """process isolates: a crash inside the engine then costs only its episodes."""
@@ -201,7 +205,7 @@ def _agent_config_kind(agent: str) -> type:
 
     kind = getattr(plugins.load("agents", agent), "Config", None)
     if kind is None:
-        raise ValueError(f"{agent!r} in agents is not one that trains; ppo and impala do")
+        raise ValueError(f"{agent!r} in agents is not one that trains; ppo, impala and apex_dqn do")
     return kind
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from touchline.benchmarks import presets
 
+ACTORS = ("thread", "process", "ray")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -18,8 +20,10 @@ class TrainConfig:
         preset: a name of `benchmarks.presets`; None is the agent's own, AGENT_cpu.
         agent: None is the preset's, and ppo without one.
         total_steps: environment steps, counted per env.
-        num_actors: threads that play while the agent learns, with policies that lag behind it; they share `num_envs`
-            equally. 0 plays and learns in turns.
+        num_actors: that play while the agent learns, with policies that lag behind it; they share `num_envs` and
+            `num_threads` equally. 0 plays and learns in turns.
+        actors: "thread", "process" (a crash in one costs an unroll) or "ray" (on any machine of a cluster).
+        ray_address: of a running Ray cluster, "auto" for the one on this machine; None starts one for this training.
         torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice,
             and one beside actors, which act with one each.
         out: the run directory; None is a new one under `runs/`.
@@ -42,6 +46,8 @@ class TrainConfig:
     action_set: str = "default"
     num_envs: int | None = None
     num_actors: int | None = None
+    actors: str = "thread"
+    ray_address: str | None = None
     num_threads: int | None = None
     workers: str = "thread"
     reset_pool: int | None = None
@@ -55,6 +61,13 @@ class TrainConfig:
     value_target: str | None = None
     agent_config: dict[str, Any] = field(default_factory=dict)
     checkpoint_interval: int = 500_000
+
+    def __post_init__(self) -> None:
+        if self.actors not in ACTORS:
+            raise ValueError(f"no {self.actors!r} in actors; there are {', '.join(ACTORS)}")
+        number = self.num_actors or 0
+        if number < 0 or (number and self.num_envs is not None and self.num_envs % number):
+            raise ValueError(f"expected num_envs to be a multiple of num_actors, got {self.num_envs} and {number}")
 
     def resolved(self) -> TrainConfig:
         """The same, complete: what was None is filled in from the preset."""

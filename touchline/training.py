@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,15 @@ from torch import Tensor
 
 from touchline import checkpoint, plugins, tracking
 from touchline.agents.parts import value_targets
-from touchline.agents.parts.actors import Actor, ThreadActors, Unroll
+from touchline.agents.parts.actors import (
+    Actor,
+    ActorFactory,
+    Actors,
+    ProcessTransport,
+    RemoteActors,
+    ThreadActors,
+    Unroll,
+)
 from touchline.networks import torch_threads
 from touchline.rollout import Buffer, collect, env_spec, side_by_side
 from touchline.tracking import Tracker, Update
@@ -29,64 +37,52 @@ __all__ = ["Run", "TrainConfig", "make_envs", "resume", "saved_config", "train"]
 log = logging.getLogger(__name__)
 
 
+MakeEnvs = Callable[[TrainConfig], Any]
+
+
 class Run:
-    """All that training moves forward: envs, agent, bonuses, randomness and counters.
+    """All that training moves forward: envs or actors, agent, bonuses, randomness and counters.
 
     Args:
         config: resolved.
-        envs: one vector env that is stepped in turns with learning, or one for each of `config.num_actors` actors.
+        envs: stepped in turns with learning; beside actors it only tells the shapes.
+        make_envs: makes the vector envs of actors.
         version: updates made before; actors of a resumed run draw other matches than they began with.
     """
 
     learner_threads = torch.get_num_threads()  # torch's own choice
 
-    def __init__(self, config: TrainConfig, envs: Sequence[Any], *, version: int = 0) -> None:
-        self.config, self.envs, spec = config, envs, env_spec(envs[0])
-        seed, device = config.seed, config.device
+    def __init__(self, config: TrainConfig, envs: Any, *, make_envs: MakeEnvs = make_envs, version: int = 0) -> None:
+        self.config, self.envs, self.actors = config, envs, None
+        spec, seed, device, number = env_spec(envs), config.seed, config.device, config.num_actors or 1
         self.bonuses = {}
         for name in config.bonus:
             module = plugins.load("curiosity", name)
             bonus_config = config_of(module.Config, config.bonus_config.get(name, {}))
             self.bonuses[name] = module.make(spec, bonus_config, seed=seed, device=device)
-        agent, values, target = plugins.load("agents", config.agent), dict(config.agent_config), None
+        module, values, target = plugins.load("agents", config.agent), dict(config.agent_config), None
         if config.value_target in value_targets.NAMES:
             values["value_target"] = config.value_target
         elif config.value_target is not None:
-            module = plugins.load("curiosity", config.value_target)
-            target = module.make(spec, module.Config(), seed=seed, device=device)
-        agent_config = config_of(agent.Config, values)
-        streams = [stream for bonus in self.bonuses.values() for stream in bonus.streams]
-        options = {"bonus_streams": streams, "seed": seed}
-        if getattr(agent, "REPLAYS", False):
-            options["num_actors"] = len(envs)
-        self.agent = self._make_agent(agent, agent_config, options, target)
+            maker = plugins.load("curiosity", config.value_target)
+            target = maker.make(spec, maker.Config(), seed=seed, device=device)
+        agent_config = config_of(module.Config, values)
+        options: dict[str, Any] = {"bonus_streams": [s for bonus in self.bonuses.values() for s in bonus.streams]}
+        scores = {}
+        if getattr(module, "REPLAYS", False):
+            options["num_actors"] = number
+            scores["scores"] = [bonus.score for bonus in self.bonuses.values() if hasattr(bonus, "score")]
+        self.agent = module.make(spec, agent_config, value_target=target, seed=seed, device=device, **options, **scores)
         self.generator = torch.Generator().manual_seed(seed)
-        columns = envs[0].num_envs * spec.num_players
-        self.carries = {name: [b.initial_carry(columns) for _ in envs] for name, b in self.bonuses.items()}
+        columns = (config.num_envs // number if config.num_actors else envs.num_envs) * spec.num_players
+        self.carries = {name: [b.initial_carry(columns) for _ in range(number)] for name, b in self.bonuses.items()}
         self.env_steps, self.version = 0, version
-        self.actors = self._make_actors(agent, agent_config, options) if config.num_actors else None
-        if self.actors is None:
-            self.buffer = Buffer(spec, envs[0].num_envs, agent_config.unroll_length)
-            self.obs, _ = envs[0].reset(seed=seed)
-
-    def _make_agent(self, agent: ModuleType, config: Any, options: Mapping[str, Any], value_target: Any) -> Any:
-        """The one that learns."""
-        if getattr(agent, "REPLAYS", False):
-            scores = [bonus.score for bonus in self.bonuses.values() if hasattr(bonus, "score")]
-            options = {**options, "scores": scores}
-        return agent.make(
-            env_spec(self.envs[0]), config, value_target=value_target, device=self.config.device, **options
-        )
-
-    def _make_actors(self, agent: ModuleType, config: Any, options: Mapping[str, Any]) -> ThreadActors:
-        """One for every vector env, each with a copy of the policy and with first matches of its own."""
-        self.agent.check_lag()
-        actors, seed = [], self.config.seed
-        for index, envs in enumerate(self.envs):
-            policy = agent.make(self.agent.spec, config, **options)
-            own = np.random.SeedSequence([seed, index, self.version]).generate_state(1)[0] % 10**9
-            actors.append(Actor(index, envs, policy, config.unroll_length, seed=int(own)))
-        return ThreadActors(actors, queue_length=len(actors))
+        if config.num_actors:
+            self.agent.check_lag()
+            self.actors = actors_of(config, partial(make_actor, config, make_envs, agent_config, options), version)
+        else:
+            self.buffer = Buffer(spec, envs.num_envs, agent_config.unroll_length)
+            self.obs, _ = envs.reset(seed=seed)
 
     def updates(self) -> Iterator[Update]:
         """Trains until `total_steps`; an update is a rollout, or what actors have queued of a batch's size."""
@@ -99,6 +95,7 @@ class Run:
             rollout = side_by_side([unroll.rollout for unroll in unrolls])
             if self.actors:
                 metrics["train/policy_lag"] = sum(self.version - unroll.version for unroll in unrolls) / len(unrolls)
+                metrics["train/replaced_actors"] = float(self.actors.replaced)
             progress = self.env_steps / self.config.total_steps
             with torch_threads(self.config.torch_threads or (1 if self.actors else self.learner_threads)):
                 metrics |= self.agent.learn(rollout, rewards, generator=self.generator, progress=progress)
@@ -115,7 +112,7 @@ class Run:
     def _play(self) -> list[Unroll]:
         """The next experience: played now, or taken from the actors' queue."""
         if self.actors is None:
-            rollout, self.obs = collect(self.envs[0], self.agent, self.obs, self.buffer, self.generator)
+            rollout, self.obs = collect(self.envs, self.agent, self.obs, self.buffer, self.generator)
             return [Unroll(rollout, self.version)]
         self.actors.publish(self.version, self.agent.policy_state())
         unrolls: list[Unroll] = []
@@ -147,7 +144,7 @@ class Run:
             "bonuses": {name: bonus.state_dict() for name, bonus in self.bonuses.items()},
             "carries": self.carries,
             "version": self.version,
-            "env_states": [] if self.actors else [checkpoint.bytes_to_tensor(s) for s in self.envs[0].get_state()],
+            "env_states": [] if self.actors else [checkpoint.bytes_to_tensor(s) for s in self.envs.get_state()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -159,13 +156,13 @@ class Run:
         if self.actors is None:  # the matches of actors begin anew, and so do the carries that follow them
             before_actors = "version" not in state
             self.carries = {name: [x] if before_actors else x for name, x in state["carries"].items()}
-            self.obs = self.envs[0].set_state([checkpoint.tensor_to_bytes(t) for t in state["env_states"]])
+            self.obs = self.envs.set_state([checkpoint.tensor_to_bytes(t) for t in state["env_states"]])
 
 
 def train(
     config: TrainConfig,
     *,
-    make_envs: Callable[[TrainConfig], Any] = make_envs,
+    make_envs: MakeEnvs = make_envs,
     trackers: Sequence[Tracker] = (),
 ) -> dict[str, Any]:
     """Trains from the start; Ctrl-C or SIGTERM ends it after the running update, with a checkpoint.
@@ -187,7 +184,7 @@ def resume(
     run: Path | str,
     *,
     total_steps: int | None = None,
-    make_envs: Callable[[TrainConfig], Any] = make_envs,
+    make_envs: MakeEnvs = make_envs,
     trackers: Sequence[Tracker] = (),
 ) -> dict[str, Any]:
     """Continues a run from its checkpoint, as if it had never stopped; the result is `train`'s.
@@ -209,38 +206,52 @@ def saved_config(run: Path | str) -> TrainConfig:
     return config_of(TrainConfig, json.loads(checkpoint.load(Path(run, "checkpoint.pt"))["config"]))
 
 
-def _envs(config: TrainConfig, make_envs: Callable[[TrainConfig], Any]) -> Iterator[Any]:
-    """The vector env of a run, or one an actor, which share `num_envs` and `num_threads` equally."""
-    actors = config.num_actors or 0
-    if not actors:
-        yield make_envs(config)
-        return
-    if actors < 0 or config.num_envs % actors:
-        raise ValueError(f"expected num_envs to be a multiple of num_actors, got {config.num_envs} and {actors}")
-    threads = max(1, (config.num_threads or os.cpu_count() or 1) // actors)
-    for _ in range(actors):
-        yield make_envs(replace(config, num_envs=config.num_envs // actors, num_threads=threads))
+def make_actor(
+    config: TrainConfig, make_envs: MakeEnvs, agent_config: Any, options: Mapping[str, Any], index: int, version: int
+) -> Actor:
+    """One of `config.num_actors` actors: its share of the envs, a copy of the policy, and matches of its own."""
+    number = config.num_actors
+    threads = config.num_threads or os.cpu_count() or 1
+    envs = make_envs(
+        replace(config, num_actors=0, num_envs=config.num_envs // number, num_threads=max(1, threads // number))
+    )
+    policy = plugins.load("agents", config.agent).make(env_spec(envs), agent_config, seed=config.seed, **options)
+    seed = np.random.SeedSequence([config.seed, index, version]).generate_state(1)[0] % 10**9
+    return Actor(index, envs, policy, agent_config.unroll_length, seed=int(seed))
+
+
+def actors_of(config: TrainConfig, make: ActorFactory, version: int) -> Actors:
+    """The actors that a config asks for, on threads, in processes or on Ray."""
+    if config.actors == "thread":
+        return ThreadActors(make, config.num_actors, version=version)
+    if config.actors == "process":
+        return RemoteActors(ProcessTransport(make), config.num_actors, version=version)
+    from touchline.agents.parts.ray_actors import RayTransport  # Ray is optional
+
+    threads = max(1, (config.num_threads or 1) // config.num_actors)
+    return RemoteActors(
+        RayTransport(make, address=config.ray_address, cpus=threads), config.num_actors, version=version
+    )
 
 
 def _run(
     config: TrainConfig,
     saved: Mapping[str, Any] | None,
-    make_envs: Callable[[TrainConfig], Any],
+    make_envs: MakeEnvs,
     trackers: Sequence[Tracker],
 ) -> dict[str, Any]:
     path = Path(config.out, "checkpoint.pt")
     with ExitStack() as stack:
-        envs = []
-        for one in _envs(config, make_envs):
-            stack.callback(one.close)
-            envs.append(one)
-        # Acting on vectors is too little work to share; Run.updates learns with more threads.
-        vectors = len(env_spec(envs[0]).observation_shape) == 1
-        stack.enter_context(torch_threads(1 if vectors else config.torch_threads))
         version = saved.get("version", 0) if saved else 0
-        run, statistics = Run(config, envs, version=version), tracking.EpisodeStatistics()
+        alone = replace(config, num_envs=1, num_actors=0, reset_pool=0)
+        envs = make_envs(alone if config.num_actors else config)
+        stack.callback(envs.close)
+        run, statistics = Run(config, envs, make_envs=make_envs, version=version), tracking.EpisodeStatistics()
         if run.actors is not None:
             stack.callback(run.actors.close)
+        # Acting on vectors is too little work to share; Run.updates learns with more threads.
+        vectors = len(run.agent.spec.observation_shape) == 1
+        stack.enter_context(torch_threads(1 if vectors else config.torch_threads))
         if saved is not None:
             run.load_state_dict(saved)
             statistics.load_state_dict(saved["statistics"])

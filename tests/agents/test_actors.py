@@ -1,8 +1,12 @@
-"""Actors on threads: what they see is whole, comes from the weights that were published, and errors are heard."""
+"""Actors on threads, in processes and on Ray: what they see is whole and from published weights, errors are heard, the
+dead are replaced."""
 
+import os
+import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from toy_envs import SPEC, Corridor
 
 from touchline.agents import impala
-from touchline.agents.parts.actors import Actor, ThreadActors
+from touchline.agents.parts.actors import Actor, ProcessTransport, RemoteActors, ThreadActors
 from touchline.rollout import Buffer, collect, side_by_side
 
 CONFIG = impala.Config(unroll_length=6, policy_hidden=(8,), value_hidden=(8,), shared_encoder=False)
@@ -25,8 +29,9 @@ def agent(seed=0):
 
 def actors(number=2, envs=None, queue_length=2):
     envs = envs or [Corridor(num_envs=4) for _ in range(number)]
-    made = [Actor(i, one, agent(), 6, seed=10 * i) for i, one in enumerate(envs)]
-    return ThreadActors(made, queue_length=queue_length)
+    return ThreadActors(
+        lambda i, version: Actor(i, envs[i], agent(), 6, seed=10 * i), len(envs), queue_length=queue_length
+    )
 
 
 def test_an_actor_plays_as_the_synchronous_loop_does():
@@ -117,3 +122,107 @@ def test_rollouts_side_by_side_keep_their_last_observations():
     assert_close(whole.next_obs(), torch.cat([part.next_obs() for part in parts], 1))
     assert len(whole.episodes["l"]) == sum(len(part.episodes["l"]) for part in parts)
     assert side_by_side(parts[:1]) is parts[0]
+
+
+# Actors beyond this process.
+
+
+def make_one(kind, index, version):
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    return Actor(index, kind(num_envs=4), agent(), 6, seed=10 * index + version)
+
+
+class Fatal(Corridor):
+    """Takes its whole process with it."""
+
+    def step(self, actions):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Once(Corridor):
+    """As `Fatal`, at its third rollout, unless it was made in another's place (`version` 3 of the test)."""
+
+    def reset(self, *, seed=None, options=None):
+        self.mortal = seed == 10
+        return super().reset(seed=seed, options=options)
+
+    def step(self, actions):
+        if self.mortal and self.steps == 12:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(actions)
+
+
+def in_processes(kind, number):
+    return RemoteActors(ProcessTransport(partial(make_one, kind)), number)
+
+
+def on_ray(kind, number):
+    pytest.importorskip("ray")
+    import ray
+
+    from touchline.agents.parts.ray_actors import RayTransport
+
+    for module in (sys.modules[__name__], sys.modules["toy_envs"]):
+        ray.cloudpickle.register_pickle_by_value(module)
+    return RemoteActors(RayTransport(partial(make_one, kind), cpus=0.5), number)
+
+
+@pytest.fixture(params=[in_processes, on_ray], ids=["process", "ray"])
+def elsewhere(request):
+    made = []
+
+    def make(kind=Corridor, number=2):
+        made.append(request.param(kind, number))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        pool.close()
+
+
+def test_actors_elsewhere_play_as_one_here_does(elsewhere):
+    pool, here, policy = elsewhere(), [make_one(Corridor, i, 0) for i in range(2)], agent(seed=4)
+    pool.publish(0, policy.policy_state())
+    for _ in range(6):
+        unroll = pool.take()
+        same = here[unroll.rollout.actor].play(0, policy.policy_state())
+        assert unroll.version == 0
+        for name in ("obs", "action", "reward", "truncated", "behaviour_log_prob", "final_obs"):
+            assert torch.equal(getattr(unroll.rollout, name), getattr(same.rollout, name)), name
+
+
+def test_actors_elsewhere_take_the_newest_weights(elsewhere):
+    pool, policy = elsewhere(number=1), agent(seed=1)
+    versions = []
+    for version in range(8):
+        pool.publish(version, policy.policy_state())
+        versions.append(pool.take().version)
+    assert versions == sorted(versions)
+    assert all(version - seen <= 2 for version, seen in enumerate(versions))
+
+
+def test_a_dead_actor_is_replaced_and_the_others_go_on(elsewhere, caplog):
+    pool = elsewhere(Once)
+    pool.publish(0, agent().policy_state())
+    pool.publish(3, agent().policy_state())
+    seen = []
+    while seen.count(1) < 5:  # it dies after two
+        seen.append(pool.take().rollout.actor)
+        assert len(seen) < 100_000
+    assert pool.replaced == 1
+    assert "actor 1 died" in caplog.text
+    assert 0 in seen
+
+
+def test_an_actor_that_always_dies_ends_the_training_with_a_reason(elsewhere):
+    pool = elsewhere(Fatal, number=1)
+    pool.publish(0, agent().policy_state())
+    with pytest.raises(RuntimeError, match="actor 0 died 5 times in a row"):
+        pool.take()
+
+
+def test_an_error_of_an_actor_elsewhere_reaches_the_learner(elsewhere):
+    pool = elsewhere(Broken, number=1)
+    pool.publish(0, agent().policy_state())
+    with pytest.raises(RuntimeError, match="the pitch is flooded"):
+        pool.take()

@@ -1,19 +1,34 @@
 """Actors: they play with a copy of the policy, which may be older than the learner's, and queue what they saw.
 
 Every actor owns a vector env and calls `rollout.collect`, as the synchronous loop does. Weights are published once a
-version; an actor takes the newest before each unroll.
+version; an actor takes the newest before each unroll. Actors are threads of this process, or run elsewhere: in
+processes of this machine, or wherever Ray puts them (`ray_actors.py`). Those that die are replaced.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import pickle
 import queue
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from touchline.rollout import Buffer, Rollout, collect, env_spec
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 2
+"""Unrolls asked of a remote actor at a time: it plays the second while the first travels and waits."""
+
+MAX_DEATHS = 5
+"""So often may an actor die without having sent an unroll in between."""
 
 
 class Unroll(NamedTuple):
@@ -54,24 +69,54 @@ class Actor:
         rollout = self.policy.annotate(rollout._replace(actor=self.index))
         return Unroll(rollout.clone(), version)  # the learner may keep it as long as it likes
 
+    def close(self) -> None:
+        """Closes its envs."""
+        self.envs.close()
+
+
+ActorFactory = Callable[[int, int], Actor]
+"""(index, version) to an actor; the version of the learner's weights lets one that is made later play other matches."""
+
+
+class Actors(Protocol):
+    """What the learner asks of its actors.
+
+    Attributes:
+        replaced: actors that died and were made anew.
+    """
+
+    replaced: int
+
+    def publish(self, version: int, weights: Mapping[str, Any]) -> None:
+        """Hands out new weights, which must not change any more; the first call starts the actors."""
+
+    def take(self) -> Unroll:
+        """The oldest unroll that waits; an error of an actor is raised here."""
+
+    def close(self) -> None:
+        """Ends the actors."""
+
 
 class ThreadActors:
     """Actors on threads of this process: the engine and torch release Python's lock while they work.
 
     Args:
-        actors: started at the first `publish`.
-        queue_length: unrolls that wait for the learner at most; then the actors wait, which bounds the lag.
+        make: makes an actor.
+        number: of actors.
+        version: of the learner's weights.
+        queue_length: unrolls that wait for the learner at most, then the actors wait, which bounds the lag; None is
+            one an actor.
     """
 
-    def __init__(self, actors: Sequence[Actor], *, queue_length: int) -> None:
-        self._actors = list(actors)
-        self._queue: queue.Queue[Unroll | BaseException] = queue.Queue(queue_length)
+    def __init__(self, make: ActorFactory, number: int, *, version: int = 0, queue_length: int | None = None) -> None:
+        self.replaced = 0
+        self._actors = [make(index, version) for index in range(number)]
+        self._queue: queue.Queue[Unroll | BaseException] = queue.Queue(queue_length or number)
         self._newest: tuple[int, Mapping[str, Any]] | None = None
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._serve, args=(actor,), daemon=True) for actor in self._actors]
 
     def publish(self, version: int, weights: Mapping[str, Any]) -> None:
-        """Hands out new weights; they must not change any more."""
         starting = self._newest is None
         self._newest = (version, weights)
         if starting:
@@ -79,7 +124,6 @@ class ThreadActors:
                 thread.start()
 
     def take(self) -> Unroll:
-        """The oldest unroll that waits; an error of an actor is raised here."""
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item
@@ -92,6 +136,8 @@ class ThreadActors:
             while thread.is_alive():
                 self._drain()
                 thread.join(0.05)
+        for actor in self._actors:
+            actor.close()
 
     def _serve(self, actor: Actor) -> None:
         torch.set_num_threads(1)  # of this thread alone
@@ -104,3 +150,152 @@ class ThreadActors:
     def _drain(self) -> None:
         while not self._queue.empty():
             self._queue.get_nowait()
+
+
+class Died(NamedTuple):
+    """In place of an unroll: the actor is gone, and why."""
+
+    reason: str
+
+
+class Failed(NamedTuple):
+    """In place of an unroll: the actor's own error, as text, since not every exception can travel."""
+
+    text: str
+
+
+class Transport(Protocol):
+    """How remote actors are started, asked and heard."""
+
+    def start(self, index: int, version: int) -> None:
+        """Starts an actor, in place of one that was there before."""
+
+    def publish(self, version: int, weights: Mapping[str, Any]) -> None:
+        """Makes weights the newest."""
+
+    def ask(self, index: int) -> None:
+        """Asks an actor for an unroll with the newest weights."""
+
+    def wait(self) -> tuple[int, Unroll | Died | Failed]:
+        """The next answer, and whose it is."""
+
+    def close(self) -> None:
+        """Ends all actors."""
+
+
+class RemoteActors:
+    """Actors beyond this process; one that dies is replaced and training goes on.
+
+    Args:
+        transport: starts them and carries weights and unrolls.
+        number: of actors.
+        version: of the learner's weights.
+    """
+
+    def __init__(self, transport: Transport, number: int, *, version: int = 0) -> None:
+        self._transport, self._number, self._version = transport, number, version
+        self._started, self._deaths = False, [0] * number
+        self.replaced = 0
+
+    def publish(self, version: int, weights: Mapping[str, Any]) -> None:
+        self._version = version
+        self._transport.publish(version, weights)
+        if not self._started:
+            self._started = True
+            for index in range(self._number):
+                self._begin(index)
+
+    def _begin(self, index: int) -> None:
+        self._transport.start(index, self._version)
+        for _ in range(IN_FLIGHT):
+            self._transport.ask(index)
+
+    def take(self) -> Unroll:
+        while True:
+            index, answer = self._transport.wait()
+            if isinstance(answer, Failed):
+                raise RuntimeError(f"actor {index} failed:\n{answer.text}")
+            if isinstance(answer, Unroll):
+                self._deaths[index] = 0
+                self._transport.ask(index)
+                return answer
+            self._deaths[index] += 1
+            self.replaced += 1
+            if self._deaths[index] > MAX_DEATHS:
+                raise RuntimeError(f"actor {index} died {MAX_DEATHS} times in a row, at last: {answer.reason}")
+            log.warning("actor %d died (%s); another takes its place", index, answer.reason)
+            self._begin(index)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class ProcessTransport:
+    """Actors in processes of this machine; a crash of the engine or of a user's code costs one unroll.
+
+    Args:
+        make: makes an actor, in its process; it must be picklable.
+    """
+
+    def __init__(self, make: ActorFactory) -> None:
+        self._make = pickle.dumps(make)
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: dict[int, Any] = {}
+        self._pipes: dict[int, multiprocessing.connection.Connection] = {}
+        self._has: dict[int, int] = {}  # version of the weights that were sent last
+        self._ready: list[int] = []
+        self._newest: tuple[int, bytes] = (0, b"")
+
+    def start(self, index: int, version: int) -> None:
+        if index in self._processes:
+            self._end(index)
+        here, there = self._context.Pipe()
+        process = self._context.Process(target=_serve_process, args=(there, self._make, index, version), daemon=True)
+        process.start()
+        there.close()
+        self._processes[index], self._pipes[index], self._has[index] = process, here, -1
+
+    def publish(self, version: int, weights: Mapping[str, Any]) -> None:
+        self._newest = (version, pickle.dumps(weights))
+
+    def ask(self, index: int) -> None:
+        version, weights = self._newest
+        known = self._has[index] == version
+        self._has[index] = version
+        with contextlib.suppress(OSError):  # it is dead: `wait` says so
+            self._pipes[index].send((version, None if known else weights))
+
+    def wait(self) -> tuple[int, Unroll | Died | Failed]:
+        while not self._ready:  # all that have answered get their turn before any is heard again
+            answered = multiprocessing.connection.wait(self._pipes.values())
+            self._ready = [index for index, pipe in self._pipes.items() if pipe in answered]
+        index = self._ready.pop(0)
+        try:
+            return index, self._pipes[index].recv()
+        except (EOFError, OSError):
+            self._processes[index].join(5)
+            return index, Died(f"exit code {self._processes[index].exitcode}")
+
+    def close(self) -> None:
+        for index in list(self._processes):
+            self._end(index)
+
+    def _end(self, index: int) -> None:
+        self._pipes.pop(index).close()
+        process = self._processes.pop(index)
+        process.terminate()
+        process.join()
+
+
+def _serve_process(pipe: Any, make: bytes, index: int, version: int) -> None:
+    torch.set_num_threads(1)
+    try:
+        actor, weights = pickle.loads(make)(index, version), None
+        while True:
+            version, changed = pipe.recv()
+            weights = weights if changed is None else pickle.loads(changed)
+            pipe.send(actor.play(version, weights))
+    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        pass  # the learner is gone, or tells us to stop
+    except BaseException:
+        pipe.send(Failed(traceback.format_exc()))
