@@ -176,13 +176,15 @@ class Corridor(ToyEnv):
 class Chain(ToyEnv):
     """Ten cells; action 1 goes right, action 0 left. The last cell pays 1 and ends, the left wall pays 0.02 a knock.
 
-    The observation is the cell, one-hot; a clock truncates after 40 steps.
+    The observation is the cell, one-hot; a clock truncates after 40 steps. Normal noise of deviation `noise` is added
+    to every reward.
     """
 
     CELLS = 10
 
-    def __init__(self, num_envs: int = 8) -> None:
+    def __init__(self, num_envs: int = 8, noise: float = 0.0) -> None:
         super().__init__(num_envs)
+        self.noise, self.random = noise, np.random.default_rng(0)
         self.single_observation_space = spaces.Box(0, 1, (self.CELLS,), np.float32)
         self.out = np.zeros((num_envs, self.CELLS), np.float32)
         self.cell = np.zeros(num_envs, int)
@@ -197,7 +199,8 @@ class Chain(ToyEnv):
         self.cell += np.where(np.asarray(actions) == 1, 1, -1)
         fell = self.cell < 0
         self.cell = np.clip(self.cell, 0, self.CELLS - 1)
-        reward = np.where(self.cell == self.CELLS - 1, 1.0, np.where(fell, 0.02, 0.0)).astype(np.float32)
+        reward = np.where(self.cell == self.CELLS - 1, 1.0, np.where(fell, 0.02, 0.0))
+        reward = (reward + self.noise * self.random.normal(size=self.num_envs)).astype(np.float32)
         self.time += 1
         self.total += reward
         terminated = self.cell == self.CELLS - 1
