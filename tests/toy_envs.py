@@ -174,13 +174,13 @@ class Corridor(ToyEnv):
 
 
 class Chain(ToyEnv):
-    """Ten cells; action 1 goes right, action 0 left. The last cell pays 1 and ends, the left wall pays 0.02 a knock.
+    """Cells in a row; action 1 goes right, action 0 left. The last cell pays 1 and ends, the left wall pays `KNOCK`.
 
-    The observation is the cell, one-hot; a clock truncates after 40 steps. Normal noise of deviation `noise` is added
-    to every reward.
+    The observation is the cell, one-hot; a clock truncates after `CLOCK` steps. Normal noise of deviation `noise` is
+    added to every reward.
     """
 
-    CELLS = 10
+    CELLS, KNOCK, CLOCK = 10, 0.02, 40
 
     def __init__(self, num_envs: int = 8, noise: float = 0.0) -> None:
         super().__init__(num_envs)
@@ -188,18 +188,18 @@ class Chain(ToyEnv):
         self.single_observation_space = spaces.Box(0, 1, (self.CELLS,), np.float32)
         self.out = np.zeros((num_envs, self.CELLS), np.float32)
         self.cell = np.zeros(num_envs, int)
-        self.truncates_after = 40
+        self.truncates_after = self.CLOCK
 
     @classmethod
     def all_observations(cls) -> torch.Tensor:
-        """[10, 10], one row a cell."""
+        """[cells, cells], one row a cell."""
         return torch.eye(cls.CELLS)
 
     def step(self, actions):
         self.cell += np.where(np.asarray(actions) == 1, 1, -1)
         fell = self.cell < 0
         self.cell = np.clip(self.cell, 0, self.CELLS - 1)
-        reward = np.where(self.cell == self.CELLS - 1, 1.0, np.where(fell, 0.02, 0.0))
+        reward = np.where(self.cell == self.CELLS - 1, 1.0, np.where(fell, self.KNOCK, 0.0))
         reward = (reward + self.noise * self.random.normal(size=self.num_envs)).astype(np.float32)
         self.time += 1
         self.total += reward
@@ -219,3 +219,19 @@ class Chain(ToyEnv):
     def _observe(self) -> np.ndarray:
         self.out[:] = np.eye(self.CELLS)[self.cell]
         return self.out
+
+
+class LongChain(Chain):
+    """Twenty cells and nothing but the end that pays."""
+
+    CELLS, KNOCK, CLOCK = 20, 0.0, 100
+
+
+class RareReward(ToyEnv):
+    """One step that pays 1 once in ten times, whatever is done: the value is 0.1."""
+
+    terminates_after = 1
+
+    def pay(self, action):
+        self.random = getattr(self, "random", np.random.default_rng(0))
+        return (self.random.random(self.num_envs) < 0.1).astype(float)
