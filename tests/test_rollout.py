@@ -11,7 +11,7 @@ from torch.testing import assert_close
 sys.path.insert(0, str(Path(__file__).parent))
 from toy_envs import SPEC, Corridor, Discounted, Endless
 
-from touchline.rollout import Buffer, collect, env_spec
+from touchline.rollout import Buffer, collect, collect_alternating, env_spec, side_by_side
 from touchline.types import EnvSpec
 
 
@@ -160,3 +160,43 @@ def test_an_env_that_hides_the_final_observation_is_refused():
 
     with pytest.raises(ValueError, match="SAME_STEP"):
         roll(Hiding(2), 4)
+
+
+def test_halves_in_turns_see_what_each_would_have_seen_alone():
+    """The policy's draws interleave: half 0 and half 1 act by turns, so a policy without chance shows it."""
+
+    class Fixed:
+        def act(self, obs, generator):
+            return (obs[:, 0] > 0).long(), torch.zeros(len(obs))
+
+    def fresh(seed):
+        envs = Corridor(num_envs=3)
+        return envs, envs.reset(seed=seed)[0].copy(), Buffer(SPEC, 3, 9)
+
+    generator = torch.Generator()
+    alone = []
+    for seed in (1, 2):
+        envs, obs, buffer = fresh(seed)
+        alone.append(collect(envs, Fixed(), obs, buffer, generator)[0])
+    envs, obs, buffers = zip(*(fresh(seed) for seed in (1, 2)), strict=True)
+    together, last = collect_alternating(envs, Fixed(), obs, buffers, generator)
+    whole = side_by_side(alone)
+    for name in ("obs", "action", "reward", "terminated", "truncated", "mask"):
+        assert torch.equal(getattr(together, name), getattr(whole, name)), name
+    assert torch.equal(together.next_obs(), whole.next_obs())
+    assert [len(x) for x in last] == [3, 3]
+
+
+def test_an_env_that_fails_while_the_other_half_acts_is_heard():
+    class Broken(Corridor):
+        def step(self, actions):
+            raise RuntimeError("the pitch is flooded")
+
+    class Fixed:
+        def act(self, obs, generator):
+            return torch.zeros(len(obs), dtype=torch.int64), torch.zeros(len(obs))
+
+    envs = [Corridor(num_envs=2), Broken(num_envs=2)]
+    obs = [one.reset(seed=0)[0] for one in envs]
+    with pytest.raises(RuntimeError, match="the pitch is flooded"):
+        collect_alternating(envs, Fixed(), obs, [Buffer(SPEC, 2, 4) for _ in envs], torch.Generator())

@@ -305,6 +305,7 @@ def test_a_bonus_gets_a_stream_and_its_state_and_carry_are_resumed(tmp_path, mon
 # Actors that play while the agent learns.
 
 OFF_POLICY = {
+    "num_epochs": 1,
     "unroll_length": 8,
     "batch_size": 4,
     "learning_rate": 0.01,
@@ -343,7 +344,7 @@ def test_an_asynchronous_run_resumes_with_all_that_the_learner_had(tmp_path):
     assert after["env_steps"] == result["env_steps"] >= 9 * UPDATE
     assert after["version"] == after["env_steps"] // (4 * 8)
     steps = [state["step"].item() for state in after["agent"]["optimiser"]["state"].values()]
-    assert steps == [4 * after["version"]] * len(steps)  # epochs
+    assert steps == [after["version"]] * len(steps)
 
 
 def test_every_actor_and_every_resumption_begins_with_other_matches(tmp_path):
@@ -356,7 +357,7 @@ def test_every_actor_and_every_resumption_begins_with_other_matches(tmp_path):
             return super().reset(seed=seed, options=options)
 
     for version in (0, 0, 7):
-        training.Run(settings, Corridor(), make_envs=lambda c: Watched(num_envs=c.num_envs), version=version)
+        training.Run(settings, [Corridor()], make_envs=lambda c: Watched(num_envs=c.num_envs), version=version)
     assert seen[:2] == seen[2:4]
     assert len(set(seen)) == 4
 
@@ -377,8 +378,8 @@ def test_a_failing_actor_ends_the_training_with_its_error_and_closes_the_envs(tm
 
 
 def test_another_agent_than_the_presets_gets_no_actors():
-    assert TrainConfig(preset="impala_cpu", agent="ppo").resolved().num_actors == 0
-    assert TrainConfig(preset="impala_cpu").resolved().num_actors == 2
+    assert TrainConfig(preset="impala_paper_scoring", agent="ppo").resolved().num_actors == 0
+    assert TrainConfig(preset="impala_paper_scoring").resolved().num_actors == 2
 
 
 def test_what_actors_cannot_do_is_refused(tmp_path):
@@ -392,6 +393,53 @@ def test_what_actors_cannot_do_is_refused(tmp_path):
         asynchronous(tmp_path / "b", 1, num_actors=3)
     with pytest.raises(ValueError, match="no 'fork' in actors; there are thread, process, ray"):
         asynchronous(tmp_path / "e", 1, actors="fork")
+
+
+# Halves, devices, precision.
+
+
+def halves(config):
+    return Corridor(num_envs=config.num_envs)
+
+
+def test_two_halves_in_turns_learn_and_resume_bitwise(tmp_path):
+    settings = {"double_buffer": True, "num_envs": 8}
+    train(config(tmp_path / "whole", updates=6, **settings), make_envs=halves)
+    train(config(tmp_path / "parts", updates=3, **settings), make_envs=halves)
+    resume(tmp_path / "parts", total_steps=6 * UPDATE, make_envs=halves)
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert same(first, second)
+    assert len(first["env_states"]) == 8
+
+
+def test_halves_are_alternated_only_on_a_gpu_unless_told_otherwise():
+    assert TrainConfig().resolved().double_buffer is False
+    assert TrainConfig(device="cuda:0").resolved().double_buffer is True
+    assert TrainConfig(device="cuda", double_buffer=False).resolved().double_buffer is False
+    with pytest.raises(ValueError, match="expected an even num_envs to step in two halves, got 7"):
+        TrainConfig(double_buffer=True, num_envs=7)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_in_words(tmp_path):
+    with pytest.raises(ValueError, match="device 'cuda': torch .* take device='cpu'"):
+        train(config(tmp_path / "run", device="cuda", num_envs=8), make_envs=halves)
+
+
+@pytest.mark.parametrize("agent", ["ppo", "impala", "apex_dqn"])
+def test_every_agent_trains_in_bfloat16(tmp_path, agent):
+    settings = {"agent": agent, "num_actors": 0, "num_envs": 8, "agent_config": {}, "mixed_precision": True}
+    result = train(config(tmp_path / "run", updates=40, **settings), make_envs=halves)
+    assert np.isfinite(result["metrics"].get("train/grad_norm", 0.0))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("agent", ["ppo", "impala", "apex_dqn"])
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_every_agent_trains_on_a_gpu(tmp_path, agent):
+    settings = {"agent": agent, "num_actors": 0, "num_envs": 8, "agent_config": {}, "device": "cuda"}
+    train(config(tmp_path / "run", updates=40, **settings), make_envs=halves)
+    resume(tmp_path / "run", total_steps=50 * UPDATE, make_envs=halves)
 
 
 # Statistics and trackers.

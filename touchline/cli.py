@@ -160,6 +160,12 @@ class Train:
     """gae, vtrace or n_step."""
     checkpoint_interval: int = 500_000
     """Environment steps between checkpoints."""
+    double_buffer: bool | None = None
+    """Step one half of the envs while the policy acts for the other; none: with a GPU alone."""
+    mixed_precision: bool = False
+    """Networks compute in bfloat16."""
+    compile: bool = False
+    """The networks' learning pass goes through torch.compile."""
     torch_threads: int | None = None
     """Threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice."""
     resume: Path | None = None
@@ -338,7 +344,8 @@ class Benchmark:
     """Trains and evaluates every run of a suite that is not there yet; may be stopped and started again at any time."""
 
     suite: str = "agents"
-    """agents: PPO, IMPALA and Ape-X DQN on three drills, three seeds each (see benchmarks/suites.py)."""
+    """agents: PPO, IMPALA and Ape-X DQN on three drills, three seeds each; ppo_ablations: what PPO's settings are worth
+    (see benchmarks/suites.py)."""
     out: Path | None = None
     """Folder of all runs; None is results/SUITE."""
     quiet: bool = False
@@ -349,17 +356,16 @@ class Benchmark:
         from touchline.benchmarks import suites
 
         suite, out = suites.load(self.suite), self.out or Path("results", self.suite)
-        runs = list(suite.runs())
+        runs = [Path(config.out) for config in suite.runs(out)]
 
         def trackers(config: Any) -> list[Any]:
-            number = 1 + [suites.folder_of(out, run) for run in runs].index(suites.folder_of(out, config))
-            _print(f"run {number} of {len(runs)}: {suites.folder_of(out, config)}", highlight=False)
+            _print(f"run {1 + runs.index(Path(config.out))} of {len(runs)}: {config.out}", highlight=False)
             return [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
 
         for _ in suites.run_suite(suite, out, trackers=trackers):
             (out / "table.md").write_text(suites.table(suite, out))
         print(suites.table(suite, out))
-        missing = sum(not suites.is_done(suites.folder_of(out, run)) for run in runs)
+        missing = sum(not suites.is_done(run) for run in runs)
         if missing:
             _print(f"{missing} of {len(runs)} runs are missing; the same command goes on")
         return 130 if missing else 0

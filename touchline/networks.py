@@ -242,6 +242,7 @@ class ActorCritic(nn.Module):
         *,
         num_values: int = 1,
         encoder: str = "auto",
+        policy_head_gain: float = 0.01,
         policy_hidden: tuple[int, ...] = (256, 256),
         value_hidden: tuple[int, ...] = (256, 256),
         activation: str = "tanh",
@@ -260,17 +261,17 @@ class ActorCritic(nn.Module):
             self.value_encoder, value_width = self.policy_encoder, policy_width
         else:
             self.value_encoder, value_width = make_encoder(spec, encoder, value_hidden, **options)
-        self.policy_head = linear(policy_width, spec.num_actions, gain=0.01)
+        self.policy_head = linear(policy_width, spec.num_actions, gain=policy_head_gain)
         self.value_head = linear(value_width, num_values, gain=1.0)
         self.value_normaliser = ValueNormaliser(num_values) if normalise_values else None
 
     def logits(self, obs: Tensor) -> Tensor:
         """[B, A] unnormalised log-probabilities for obs [B, *obs]."""
-        return self.policy_head(self.policy_encoder(self._prepare(obs)))
+        return self.policy_head(self.policy_encoder(self._prepare(obs))).float()
 
     def values(self, obs: Tensor) -> Tensor:
         """[B, M] values in units of reward."""
-        values = self.value_head(self.value_encoder(self._prepare(obs)))
+        values = self.value_head(self.value_encoder(self._prepare(obs))).float()
         return values if self.value_normaliser is None else self.value_normaliser(values)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
@@ -278,7 +279,7 @@ class ActorCritic(nn.Module):
         obs = self._prepare(obs)
         features = self.policy_encoder(obs)
         value_features = features if self.shared else self.value_encoder(obs)
-        return self.policy_head(features), self.value_head(value_features)
+        return self.policy_head(features).float(), self.value_head(value_features).float()
 
     def _prepare(self, obs: Tensor) -> Tensor:
         return obs if self.normaliser is None else self.normaliser(obs)
@@ -320,7 +321,7 @@ class DuelingQ(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """Action values [B, M, A] for obs [B, *obs]."""
         features = self.encoder(obs if self.normaliser is None else self.normaliser(obs))
-        values = self.advantage_head(features).unflatten(-1, self.shape)
+        values = self.advantage_head(features).float().unflatten(-1, self.shape)
         if self.value_head is None:
             return values
-        return self.value_head(features)[..., None] + values - values.mean(-1, keepdim=True)
+        return self.value_head(features).float()[..., None] + values - values.mean(-1, keepdim=True)

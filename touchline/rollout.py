@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -131,12 +132,14 @@ class Buffer:
         spec: shapes of the environment.
         num_envs: matches; the columns are num_envs * spec.num_players.
         unroll_length: T.
+        pinned: lock the pages of the observations, so that a GPU fetches them faster.
     """
 
-    def __init__(self, spec: EnvSpec, num_envs: int, unroll_length: int) -> None:
+    def __init__(self, spec: EnvSpec, num_envs: int, unroll_length: int, *, pinned: bool = False) -> None:
         T, B = unroll_length, num_envs * spec.num_players
         self.spec, self.num_envs, self.unroll_length, self.columns = spec, num_envs, T, B
-        self.obs = np.zeros((T + 1, B, *spec.observation_shape), spec.observation_dtype)
+        obs = torch.zeros((T + 1, B, *spec.observation_shape), dtype=getattr(torch, spec.observation_dtype))
+        self.obs = (obs.pin_memory() if pinned else obs).numpy()
         self.action = np.zeros((T, B), np.int64)
         self.reward = np.zeros((T, B), np.float32)
         self.terminated = np.zeros((T, B), bool)
@@ -161,6 +164,65 @@ def env_spec(envs: Any) -> EnvSpec:
     return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players, stack=stack)
 
 
+class _Recording:
+    """A rollout in the making: what the policy did and what came of it, into a buffer, one step at a time."""
+
+    def __init__(self, buffer: Buffer, obs: np.ndarray) -> None:
+        spec, columns = buffer.spec, (buffer.columns, *buffer.spec.observation_shape)
+        if obs.size != np.prod(columns):
+            raise ValueError(
+                f"expected obs of {buffer.num_envs} envs, {columns} in all, got {obs.shape}: another env's?"
+            )
+        self.buffer, self._columns, self._players = buffer, columns, spec.num_players
+        self._finals: dict[tuple[int, int], np.ndarray] = {}
+        self._episodes: dict[str, list[np.ndarray]] = {}
+        shape = (buffer.unroll_length, buffer.num_envs)
+        self._env_actions = buffer.action if spec.num_players == 1 else buffer.action.reshape(*shape, spec.num_players)
+        buffer.obs[0] = obs.reshape(columns)
+        buffer.mask.fill(True)
+
+    def act(self, t: int, policy: Policy, generator: torch.Generator) -> np.ndarray:
+        """The actions of step t, as the envs take them."""
+        action, log_prob = policy.act(self.buffer.tensors["obs"][t], generator)
+        self.buffer.action[t] = action.numpy(force=True)
+        self.buffer.behaviour_log_prob[t] = log_prob.numpy(force=True)
+        return self._env_actions[t]
+
+    def saw(self, t: int, step: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]) -> None:
+        """What came of step t."""
+        buffer, N, (obs, reward, terminated, truncated, info) = self.buffer, self._players, step
+        buffer.obs[t + 1] = obs.reshape(self._columns)
+        buffer.reward[t] = reward.reshape(-1)
+        buffer.terminated[t] = _per_player(terminated, N)
+        buffer.truncated[t] = _per_player(truncated, N)
+        ended = terminated | truncated
+        if "lost" in info and info["lost"].any():
+            ended &= ~info["lost"]
+            for column in np.flatnonzero(_per_player(info["lost"], N)):
+                _lose(buffer, t, int(column), self._finals)
+        if ended.any():
+            if "final_obs" not in info:
+                raise ValueError('an episode ended without info["final_obs"]: AutoresetMode.SAME_STEP?')
+            rows = info["final_obs"].reshape(self._columns)
+            for column in np.flatnonzero(_per_player(ended, N)):
+                self._finals[t, int(column)] = rows[column].copy()
+            for name, numbers in info.get("episode", {}).items():
+                self._episodes.setdefault(name, []).append(np.asarray(numbers)[ended])
+
+    def rollout(self) -> Rollout:
+        """All of it."""
+        finals = self._finals
+        index = torch.tensor(list(finals), dtype=torch.int64).reshape(-1, 2)
+        rows = np.stack(list(finals.values())) if finals else np.zeros((0, *self._columns[1:]), self.buffer.obs.dtype)
+        return Rollout(
+            **self.buffer.tensors,
+            final_index=index,
+            final_obs=torch.from_numpy(rows),
+            num_players=self._players,
+            episodes={name: np.concatenate(parts) for name, parts in self._episodes.items()},
+        )
+
+
 def collect(
     envs: Any, policy: Policy, obs: np.ndarray, buffer: Buffer, generator: torch.Generator
 ) -> tuple[Rollout, np.ndarray]:
@@ -171,55 +233,46 @@ def collect(
 
     Args:
         envs: a Gymnasium vector env with same-step automatic reset.
-        obs: the observation of `envs.reset` or of the last `collect`, [num_envs, *obs] or [num_envs, N,
-            *obs].
+        obs: the observation of `envs.reset` or of the last `collect`, [num_envs, *obs] or [num_envs, N, *obs].
         buffer: memory, overwritten.
         generator: the source of the policy's randomness.
     """
-    T, B, spec = buffer.unroll_length, buffer.num_envs, buffer.spec
-    N, columns = spec.num_players, (buffer.columns, *spec.observation_shape)
-    if obs.size != np.prod(columns):
-        raise ValueError(f"expected obs of {B} envs, {columns} in all, got {obs.shape}: another env's?")
-    env_actions = buffer.action if N == 1 else buffer.action.reshape(T, B, N)
-    buffer.obs[0] = obs.reshape(columns)
-    buffer.mask.fill(True)
-    finals: dict[tuple[int, int], np.ndarray] = {}
-    episodes: dict[str, list[np.ndarray]] = {}
+    recording = _Recording(buffer, obs)
+    for t in range(buffer.unroll_length):
+        recording.saw(t, envs.step(recording.act(t, policy, generator)))
+    return recording.rollout(), buffer.obs[-1]
 
-    for t in range(T):
-        action, log_prob = policy.act(buffer.tensors["obs"][t], generator)
-        buffer.action[t] = action.numpy(force=True)
-        buffer.behaviour_log_prob[t] = log_prob.numpy(force=True)
-        obs, reward, terminated, truncated, info = envs.step(env_actions[t])
-        buffer.obs[t + 1] = obs.reshape(columns)
-        buffer.reward[t] = reward.reshape(-1)
-        buffer.terminated[t] = _per_player(terminated, N)
-        buffer.truncated[t] = _per_player(truncated, N)
-        ended = terminated | truncated
-        if "lost" in info and info["lost"].any():
-            ended &= ~info["lost"]
-            for column in np.flatnonzero(_per_player(info["lost"], N)):
-                _lose(buffer, t, int(column), finals)
-        if ended.any():
-            if "final_obs" not in info:
-                raise ValueError('an episode ended without info["final_obs"]: AutoresetMode.SAME_STEP?')
-            rows = info["final_obs"].reshape(columns)
-            for column in np.flatnonzero(_per_player(ended, N)):
-                finals[t, int(column)] = rows[column].copy()
-            for name, numbers in info.get("episode", {}).items():
-                episodes.setdefault(name, []).append(np.asarray(numbers)[ended])
 
-    index = torch.tensor(list(finals), dtype=torch.int64).reshape(-1, 2)
-    rows = np.stack(list(finals.values())) if finals else np.zeros((0, *columns[1:]), buffer.obs.dtype)
-    statistics = {name: np.concatenate(parts) for name, parts in episodes.items()}
-    rollout = Rollout(
-        **buffer.tensors,
-        final_index=index,
-        final_obs=torch.from_numpy(rows),
-        num_players=N,
-        episodes=statistics,
-    )
-    return rollout, buffer.obs[T]
+def collect_alternating(
+    halves: Sequence[Any],
+    policy: Policy,
+    obs: Sequence[np.ndarray],
+    buffers: Sequence[Buffer],
+    generator: torch.Generator,
+) -> tuple[Rollout, list[np.ndarray]]:
+    """As `collect`, from two vector envs in turns: one is stepped by a thread while the policy acts for the other.
+
+    Worth it where acting keeps another processor busy, as on a GPU. The result depends on no timing.
+
+    Args:
+        halves: two vector envs (or more, or one: then there is nothing to alternate with); their columns lie side by
+            side in the rollout.
+        obs, buffers: of each half.
+    """
+    if len(halves) == 1:
+        rollout, last = collect(halves[0], policy, obs[0], buffers[0], generator)
+        return rollout, [last]
+    recordings = [_Recording(*pair) for pair in zip(buffers, obs, strict=True)]
+    with ThreadPoolExecutor(len(halves)) as pool:
+        running: list[Future[Any] | None] = [None] * len(halves)
+        for t in range(buffers[0].unroll_length + 1):
+            for h, envs in enumerate(halves):
+                if running[h] is not None:
+                    recordings[h].saw(t - 1, running[h].result())
+                if t < buffers[0].unroll_length:
+                    running[h] = pool.submit(envs.step, recordings[h].act(t, policy, generator))
+    rollout = side_by_side([recording.rollout() for recording in recordings])
+    return rollout, [buffer.obs[-1] for buffer in buffers]
 
 
 def _lose(buffer: Buffer, t: int, column: int, finals: dict[tuple[int, int], np.ndarray]) -> None:

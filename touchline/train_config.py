@@ -24,6 +24,9 @@ class TrainConfig:
             `num_threads` equally. 0 plays and learns in turns.
         actors: "thread", "process" (a crash in one costs an unroll) or "ray" (on any machine of a cluster).
         ray_address: of a running Ray cluster, "auto" for the one on this machine; None starts one for this training.
+        double_buffer: step one half of the envs while the policy acts for the other; None does so with a GPU alone.
+        mixed_precision: networks compute in bfloat16 (`torch.autocast`).
+        compile: the networks' learning pass goes through `torch.compile`.
         torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice,
             and one beside actors, which act with one each.
         out: the run directory; None is a new one under `runs/`.
@@ -51,6 +54,9 @@ class TrainConfig:
     num_threads: int | None = None
     workers: str = "thread"
     reset_pool: int | None = None
+    double_buffer: bool | None = None
+    mixed_precision: bool = False
+    compile: bool = False
     torch_threads: int | None = None
     total_steps: int = 1_000_000
     seed: int = 0
@@ -68,6 +74,8 @@ class TrainConfig:
         number = self.num_actors or 0
         if number < 0 or (number and self.num_envs is not None and self.num_envs % number):
             raise ValueError(f"expected num_envs to be a multiple of num_actors, got {self.num_envs} and {number}")
+        if self.double_buffer and self.num_envs is not None and self.num_envs % 2:
+            raise ValueError(f"expected an even num_envs to step in two halves, got {self.num_envs}")
 
     def resolved(self) -> TrainConfig:
         """The same, complete: what was None is filled in from the preset."""
@@ -79,6 +87,8 @@ class TrainConfig:
         if not same_agent and self.num_actors is None:
             filled["num_actors"] = 0
         agent_config = {**(preset.agent_config if same_agent else {}), **self.agent_config}
+        if self.double_buffer is None:
+            filled["double_buffer"] = self.device.startswith("cuda")
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
         out = self.out or f"runs/{self.scenario}-{self.agent or preset.agent}-{self.seed}-{stamp}"
         return replace(self, preset=name, **filled, agent_config=agent_config, out=out)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from touchline.agents.parts.actors import (
     Unroll,
 )
 from touchline.networks import torch_threads
-from touchline.rollout import Buffer, collect, env_spec, side_by_side
+from touchline.rollout import Buffer, collect_alternating, env_spec, side_by_side
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, make_envs
 
@@ -45,16 +46,20 @@ class Run:
 
     Args:
         config: resolved.
-        envs: stepped in turns with learning; beside actors it only tells the shapes.
+        envs: stepped in turns with learning, one vector env, or two that are stepped in turns with acting
+            (`config.double_buffer`); beside actors the first only tells the shapes.
         make_envs: makes the vector envs of actors.
         version: updates made before; actors of a resumed run draw other matches than they began with.
     """
 
     learner_threads = torch.get_num_threads()  # torch's own choice
 
-    def __init__(self, config: TrainConfig, envs: Any, *, make_envs: MakeEnvs = make_envs, version: int = 0) -> None:
-        self.config, self.envs, self.actors = config, envs, None
-        spec, seed, device, number = env_spec(envs), config.seed, config.device, config.num_actors or 1
+    def __init__(
+        self, config: TrainConfig, envs: Sequence[Any], *, make_envs: MakeEnvs = make_envs, version: int = 0
+    ) -> None:
+        self.config, self.envs, self.actors = config, list(envs), None
+        spec, seed, device, number = env_spec(envs[0]), config.seed, config.device, config.num_actors or 1
+        check_device(device)
         self.bonuses = {}
         for name in config.bonus:
             module = plugins.load("curiosity", name)
@@ -73,23 +78,29 @@ class Run:
             options["num_actors"] = number
             scores["scores"] = [bonus.score for bonus in self.bonuses.values() if hasattr(bonus, "score")]
         self.agent = module.make(spec, agent_config, value_target=target, seed=seed, device=device, **options, **scores)
+        if config.compile:
+            self.agent.net.compile()
         self.generator = torch.Generator().manual_seed(seed)
-        columns = (config.num_envs // number if config.num_actors else envs.num_envs) * spec.num_players
+        count = config.num_envs // number if config.num_actors else sum(one.num_envs for one in envs)
+        columns = count * spec.num_players
         self.carries = {name: [b.initial_carry(columns) for _ in range(number)] for name, b in self.bonuses.items()}
         self.env_steps, self.version = 0, version
         if config.num_actors:
             self.agent.check_lag()
             self.actors = actors_of(config, partial(make_actor, config, make_envs, agent_config, options), version)
         else:
-            self.buffer = Buffer(spec, envs.num_envs, agent_config.unroll_length)
-            self.obs, _ = envs.reset(seed=seed)
+            pinned = torch.device(device).type == "cuda"
+            self.buffers = [Buffer(spec, one.num_envs, agent_config.unroll_length, pinned=pinned) for one in envs]
+            firsts = accumulate((one.num_envs for one in envs), initial=seed)
+            self.obs = [one.reset(seed=first)[0] for one, first in zip(envs, firsts, strict=False)]
 
     def updates(self) -> Iterator[Update]:
         """Trains until `total_steps`; an update is a rollout, or what actors have queued of a batch's size."""
         started, first = time.perf_counter(), self.env_steps
         while self.env_steps < self.config.total_steps:
             begun = time.perf_counter()
-            unrolls = self._play()
+            with self._precision():
+                unrolls = self._play()
             collected = time.perf_counter()
             rewards, metrics = self._rewards(unrolls)
             rollout = side_by_side([unroll.rollout for unroll in unrolls])
@@ -97,7 +108,8 @@ class Run:
                 metrics["train/policy_lag"] = sum(self.version - unroll.version for unroll in unrolls) / len(unrolls)
                 metrics["train/replaced_actors"] = float(self.actors.replaced)
             progress = self.env_steps / self.config.total_steps
-            with torch_threads(self.config.torch_threads or (1 if self.actors else self.learner_threads)):
+            threads = self.config.torch_threads or (1 if self.actors else self.learner_threads)
+            with torch_threads(threads), self._precision():
                 metrics |= self.agent.learn(rollout, rewards, generator=self.generator, progress=progress)
                 for bonus in self.bonuses.values():
                     metrics |= bonus.update(rollout)
@@ -109,10 +121,15 @@ class Run:
             metrics["time/env_steps_per_second"] = (self.env_steps - first) / (now - started)
             yield Update(self.env_steps, metrics, rollout.episodes)
 
+    def _precision(self) -> torch.autocast:
+        """bfloat16 for the networks, if asked for."""
+        kind = torch.device(self.config.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.config.mixed_precision)
+
     def _play(self) -> list[Unroll]:
         """The next experience: played now, or taken from the actors' queue."""
         if self.actors is None:
-            rollout, self.obs = collect(self.envs, self.agent, self.obs, self.buffer, self.generator)
+            rollout, self.obs = collect_alternating(self.envs, self.agent, self.obs, self.buffers, self.generator)
             return [Unroll(rollout, self.version)]
         self.actors.publish(self.version, self.agent.policy_state())
         unrolls: list[Unroll] = []
@@ -144,8 +161,12 @@ class Run:
             "bonuses": {name: bonus.state_dict() for name, bonus in self.bonuses.items()},
             "carries": self.carries,
             "version": self.version,
-            "env_states": [] if self.actors else [checkpoint.bytes_to_tensor(s) for s in self.envs.get_state()],
+            "env_states": [] if self.actors else self._env_states(),
         }
+
+    def _env_states(self) -> list[Tensor]:
+        """A snapshot of every match, in the order of the columns."""
+        return [checkpoint.bytes_to_tensor(state) for one in self.envs for state in one.get_state()]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.agent.load_state_dict(state["agent"])
@@ -156,7 +177,8 @@ class Run:
         if self.actors is None:  # the matches of actors begin anew, and so do the carries that follow them
             before_actors = "version" not in state
             self.carries = {name: [x] if before_actors else x for name, x in state["carries"].items()}
-            self.obs = self.envs.set_state([checkpoint.tensor_to_bytes(t) for t in state["env_states"]])
+            states = iter(checkpoint.tensor_to_bytes(t) for t in state["env_states"])
+            self.obs = [one.set_state(list(islice(states, one.num_envs))) for one in self.envs]
 
 
 def train(
@@ -206,6 +228,22 @@ def saved_config(run: Path | str) -> TrainConfig:
     return config_of(TrainConfig, json.loads(checkpoint.load(Path(run, "checkpoint.pt"))["config"]))
 
 
+def check_device(device: str) -> None:
+    """Refuses a GPU that is not there."""
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        built = "for CUDA, but finds no GPU" if torch.version.cuda else "for the CPU alone"
+        raise ValueError(f"device {device!r}: torch {torch.__version__} was built {built}; take device='cpu'")
+
+
+def parts_of(config: TrainConfig) -> list[TrainConfig]:
+    """The vector envs that a run steps itself: one, two halves, or beside actors a small one for its shapes."""
+    if config.num_actors:
+        return [replace(config, num_envs=1, num_actors=0, reset_pool=0)]
+    if not config.double_buffer:
+        return [config]
+    return [replace(config, num_envs=config.num_envs // 2)] * 2
+
+
 def make_actor(
     config: TrainConfig, make_envs: MakeEnvs, agent_config: Any, options: Mapping[str, Any], index: int, version: int
 ) -> Actor:
@@ -243,9 +281,10 @@ def _run(
     path = Path(config.out, "checkpoint.pt")
     with ExitStack() as stack:
         version = saved.get("version", 0) if saved else 0
-        alone = replace(config, num_envs=1, num_actors=0, reset_pool=0)
-        envs = make_envs(alone if config.num_actors else config)
-        stack.callback(envs.close)
+        envs = []
+        for part in parts_of(config):
+            envs.append(make_envs(part))
+            stack.callback(envs[-1].close)
         run, statistics = Run(config, envs, make_envs=make_envs, version=version), tracking.EpisodeStatistics()
         if run.actors is not None:
             stack.callback(run.actors.close)

@@ -56,6 +56,7 @@ def change(config=CONFIG, **fields):
         {"anneal_learning_rate": True},
         {"num_epochs": 3},
         {"normalise_advantages": True},
+        {"clip_coef": 0.2, "num_epochs": 4},
     ],
     ids=str,
 )
@@ -187,6 +188,17 @@ def test_the_scale_of_rewards_does_not_matter_where_advantages_are_normalised():
             trial.agent.learn(rollout._replace(reward=scale * rollout.reward), generator=trial.generator)
         policies.append(trial.agent.net.logits(torch.eye(3)))
     assert_close(*policies, rtol=1e-3, atol=1e-4)
+
+
+def test_the_clip_drops_what_has_gone_as_far_as_its_advantage_may_take_it():
+    ratios = torch.tensor([[1.3, 1.3, 0.7, 0.7, 1.1, 0.9]])
+    advantages = torch.tensor([[1.0, -1.0, 1.0, -1.0, 1.0, -1.0]])
+    dropped = impala.beyond_clip(ratios.log(), advantages, clip_coef=0.2)
+    assert dropped.tolist() == [[True, False, False, True, False, False]]
+    # PPO's clipped objective, whose gradient with respect to the ratio is 0 at the same places.
+    ratios.requires_grad_()
+    torch.min(ratios * advantages, ratios.clamp(0.8, 1.2) * advantages).sum().backward()
+    assert (ratios.grad == 0).tolist() == dropped.tolist()
 
 
 def test_columns_of_a_rollout_keep_their_last_observations():

@@ -215,6 +215,30 @@ def test_advantages_are_recomputed_in_every_epoch_unless_told_otherwise(monkeypa
         assert len(calls) == expected
 
 
+def test_shuffled_advantages_are_the_same_ones_elsewhere_and_teach_nothing(monkeypatch):
+    seen = {}
+    for shuffle in (False, True):
+        trial = Trial(ObservationAction(), change(shuffle_advantages=shuffle, normalise_advantages=False))
+        taken = seen[shuffle] = []
+        original = trial.agent._step
+        monkeypatch.setattr(
+            trial.agent, "_step", lambda *rows, to=taken, do=original: (to.append(rows[3].clone()), do(*rows))[1]
+        )
+        trial.learn(1)
+    epoch = {shuffle: torch.cat(seen[shuffle])[: 16 * 8] for shuffle in seen}
+    assert_close(epoch[True].sort()[0], epoch[False].sort()[0])
+    assert not torch.equal(epoch[True], epoch[False])
+    trial = Trial(ObservationAction(), change(shuffle_advantages=True))
+    trial.learn(40)
+    assert trial.collect().reward.mean() < 0.6
+
+
+def test_the_first_policy_is_as_even_as_its_heads_gain_is_small():
+    agents = [Trial(Corridor(), change(policy_head_gain=gain)).agent for gain in (0.01, 1.0)]
+    spreads = [agent.net.logits(torch.eye(3)).std().item() for agent in agents]
+    assert spreads[1] == pytest.approx(100 * spreads[0], rel=1e-3)
+
+
 def test_every_valid_transition_is_used_once_an_epoch(monkeypatch):
     trial = Trial(Corridor(), change(num_epochs=1, minibatch_size=50))
     sizes, original = [], trial.agent._step

@@ -10,11 +10,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from toy_envs import Corridor
 
-from touchline import training
+from touchline import plugins, training
 from touchline.benchmarks import suites
 from touchline.benchmarks.suites import Suite
+from touchline.train_config import config_of
 
-SUITE = Suite(agents=("ppo", "apex_dqn"), total_steps={"toy": 20_000, "other": 20_000}, seeds=(0, 1), episodes=7)
+SUITE = Suite(
+    variants={"ppo": {"agent": "ppo"}, "dqn": {"agent": "apex_dqn"}},
+    total_steps={"toy": 20_000, "other": 20_000},
+    seeds=(0, 1),
+    episodes=7,
+)
 
 
 def toy(config):
@@ -34,7 +40,7 @@ def run(out, **options):
 def test_every_run_is_made_once_seed_by_seed(tmp_path):
     made = run(tmp_path)
     names = [str(folder.relative_to(tmp_path)) for folder in made]
-    first = ["toy/ppo-0", "toy/apex_dqn-0", "other/ppo-0", "other/apex_dqn-0"]
+    first = ["toy/ppo-0", "toy/dqn-0", "other/ppo-0", "other/dqn-0"]
     assert names == first + [name.replace("-0", "-1") for name in first]
     assert run(tmp_path) == []
     (made[3] / "eval.json").unlink()
@@ -50,14 +56,13 @@ def test_a_stopped_suite_goes_on_where_it_was(tmp_path):
         def close(self):
             pass
 
-    stopped = {"toy/apex_dqn-0"}
+    stopped = {str(tmp_path / "toy/dqn-0")}
 
     def trackers(config):
-        name = f"{config.scenario}/{config.agent}-{config.seed}"
-        return [Stop()] if name in stopped else []
+        return [Stop()] if config.out in stopped else []
 
     assert [folder.name for folder in run(tmp_path, trackers=trackers)] == ["ppo-0"]
-    half = tmp_path / "toy" / "apex_dqn-0"
+    half = tmp_path / "toy" / "dqn-0"
     assert training.saved_config(half).total_steps == 20_000
     assert not suites.is_done(half)
     stopped.clear()
@@ -71,12 +76,22 @@ def test_a_stopped_suite_goes_on_where_it_was(tmp_path):
 def test_the_table_shows_every_seed_and_what_is_missing(tmp_path):
     folder = tmp_path / "toy" / "ppo-1"
     folder.mkdir(parents=True)
-    judge(folder, next(c for c in SUITE.runs() if c.seed == 1), 7)
+    judge(folder, next(c for c in SUITE.runs(tmp_path) if c.seed == 1), 7)
+    (folder / "metrics.csv").write_text("env_steps,episode/success_rate\n1,\n2,0.25\n3,0.5\n")
     lines = suites.table(SUITE, tmp_path).splitlines()
-    assert "| `toy` | ppo | 20,000 | not run yet, 50.0 [0.0, 100.0] |" in lines
+    assert "| `toy` | ppo | 20,000 | not run yet, 50.0 [0.0, 100.0] | 37.5 |" in lines
     assert len(lines) == 2 + 4
 
 
+@pytest.mark.parametrize("name", suites.SUITES)
+def test_the_runs_of_every_suite_are_well_formed(name, tmp_path):
+    runs = list(suites.load(name).runs(tmp_path))
+    assert len({config.out for config in runs}) == len(runs)
+    for config in runs:
+        resolved = config.resolved()
+        config_of(plugins.load("agents", resolved.agent).Config, resolved.agent_config)
+
+
 def test_a_wrong_name_says_what_exists():
-    with pytest.raises(ValueError, match="no 'agent' in suites; there are agents"):
+    with pytest.raises(ValueError, match="no 'agent' in suites; there are agents, ppo_ablations"):
         suites.load("agent")

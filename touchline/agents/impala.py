@@ -37,6 +37,9 @@ class Config(ActorCriticConfig):
             TensorFlow inside.
         optimiser_eps: its epsilon.
         rmsprop_decay: of the running mean square.
+        clip_coef: drops the policy gradient of transitions whose ratio has left 1 +- clip_coef in the direction of
+            their advantage, as PPO's clip does (IMPACT: Luo et al. 2020, https://arxiv.org/abs/1912.00167, with the
+            policy that acted in place of a target network); None follows IMPALA.
         normalise_advantages: divide them by their deviation in the batch, so that the entropy's weight does not depend
             on how large rewards are (the paper does not).
         reward_clip: the extrinsic reward is clipped to +-this; None leaves it as it is.
@@ -52,6 +55,7 @@ class Config(ActorCriticConfig):
     optimiser: str = "adam"
     optimiser_eps: float = 1e-7
     rmsprop_decay: float = 0.99
+    clip_coef: float | None = None
     normalise_advantages: bool = False
     reward_clip: float | None = None
 
@@ -62,6 +66,19 @@ class Config(ActorCriticConfig):
         check_choices(self, optimiser=OPTIMISERS)
         if self.reward_clip is not None:
             check_ranges(self, above_0=("reward_clip",))
+        if self.clip_coef is not None:
+            check_ranges(self, above_0=("clip_coef",), share=("clip_coef",))
+
+
+def beyond_clip(log_rhos: Tensor, advantages: Tensor, *, clip_coef: float) -> Tensor:
+    """[T, B] bool, where PPO's clipped objective has no gradient: the ratio went as far as the advantage may take it.
+
+    Args:
+        log_rhos: [T, B] logarithms of the ratios.
+        advantages: [T, B].
+    """
+    ratio = log_rhos.exp()
+    return ((ratio > 1 + clip_coef) & (advantages > 0)) | ((ratio < 1 - clip_coef) & (advantages < 0))
 
 
 class Agent(ActorCriticAgent):
@@ -157,6 +174,8 @@ class Agent(ActorCriticAgent):
         predicted, targets = raw.unflatten(0, rollout.obs.shape[:2])[:-1][valid], targets[valid]
         normaliser = self.net.value_normaliser
         wanted = targets if normaliser is None else normaliser.normalise(targets)
+        if config.clip_coef is not None:
+            advantages = advantages * ~beyond_clip(log_rhos, advantages, clip_coef=config.clip_coef)
         policy_loss = -(log_prob * advantages)[valid].mean()
         critic_loss = actor_critic.value_loss(predicted, wanted)
         spread = actor_critic.entropy(log_probs[valid])

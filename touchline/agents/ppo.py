@@ -37,6 +37,8 @@ class Config(ActorCriticConfig):
         target_kl: a rollout's remaining minibatches are dropped once their KL estimate is above it.
         recompute_advantages: at the start of every epoch, not only of the first.
         normalise_advantages: to mean 0, deviation 1 in each minibatch.
+        shuffle_advantages: gives every transition the advantage of another one: a control, with which nothing can be
+            learned.
     """
 
     num_epochs: int = 4
@@ -47,6 +49,7 @@ class Config(ActorCriticConfig):
     target_kl: float | None = None
     recompute_advantages: bool = True
     normalise_advantages: bool = True
+    shuffle_advantages: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,6 +121,9 @@ class Agent(ActorCriticAgent):
         for epoch in range(config.num_epochs):
             if epoch == 0 or config.recompute_advantages:
                 targets, advantages, values = self.targets_of(rollout, rewards)
+                if config.shuffle_advantages:
+                    others = torch.randperm(len(valid), generator=generator, device=generator.device)
+                    advantages[valid] = advantages[valid[others.to(self.device)]]
             if epoch == 0:
                 metrics |= self.fit_of(values[valid], targets[valid])
                 if self.net.value_normaliser is not None:

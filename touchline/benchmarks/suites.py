@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,33 +18,40 @@ from touchline.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class Suite:
-    """Agents times drills times seeds, and how each run is judged; chosen before any result is looked at.
+    """Variants times drills times seeds, and how each run is judged; chosen before any result is looked at.
 
     Attributes:
-        agents: names of agents, trained with their own presets.
+        variants: {name: fields of `TrainConfig`}; an agent's own preset fills in the rest.
         total_steps: {scenario: environment steps of a run}.
         seeds: of the runs; seed 0 of everything comes first.
         episodes: of the frozen evaluation, on seeds that training never draws.
         about: one sentence for people.
     """
 
-    agents: tuple[str, ...]
+    variants: dict[str, dict[str, Any]]
     total_steps: dict[str, int]
     seeds: tuple[int, ...]
     episodes: int = 200
     about: str = ""
 
-    def runs(self) -> Iterator[TrainConfig]:
-        """The configs of all runs, without folders."""
+    def runs(self, out: Path | str) -> Iterator[TrainConfig]:
+        """The configs of all runs; they lie in OUT/SCENARIO/VARIANT-SEED."""
         for seed in self.seeds:
             for scenario, steps in self.total_steps.items():
-                for agent in self.agents:
-                    yield TrainConfig(scenario=scenario, agent=agent, total_steps=steps, seed=seed)
+                for name, fields in self.variants.items():
+                    yield TrainConfig(
+                        scenario=scenario,
+                        total_steps=steps,
+                        seed=seed,
+                        out=str(folder_of(out, scenario, name, seed)),
+                        checkpoint_interval=250_000,
+                        **fields,
+                    )
 
 
 SUITES = {
     "agents": Suite(
-        agents=("ppo", "impala", "apex_dqn"),
+        variants={name: {"agent": name} for name in ("ppo", "impala", "apex_dqn")},
         total_steps={
             "academy_empty_goal_close": 300_000,
             "academy_run_to_score_with_keeper": 2_000_000,
@@ -51,6 +60,17 @@ SUITES = {
         seeds=(0, 1, 2),
         about="Our three agents with their own presets on three drills, one controlled player. The presets of IMPALA "
         "and Ape-X were chosen on seed 100 of the first two drills, in runs of 150,000 to 500,000 steps.",
+    ),
+    "ppo_ablations": Suite(
+        variants={
+            "ppo": {"agent": "ppo"},
+            "advantages_once": {"agent": "ppo", "agent_config": {"recompute_advantages": False}},
+            "large_policy_head": {"agent": "ppo", "agent_config": {"policy_head_gain": 1.0}},
+            "shuffled_advantages": {"agent": "ppo", "agent_config": {"shuffle_advantages": True}},
+        },
+        total_steps={"academy_empty_goal_close": 100_000},
+        seeds=(0, 1, 2, 3, 4),
+        about="What the advice of Andrychowicz et al. 2021 is worth in the demo; shuffled advantages must fail.",
     ),
 }
 
@@ -62,9 +82,9 @@ def load(name: str) -> Suite:
     return SUITES[name]
 
 
-def folder_of(out: Path | str, config: TrainConfig) -> Path:
+def folder_of(out: Path | str, scenario: str, variant: str, seed: int) -> Path:
     """Where a run of a suite lies."""
-    return Path(out, config.scenario, f"{config.agent}-{config.seed}")
+    return Path(out, scenario, f"{variant}-{seed}")
 
 
 def is_done(folder: Path) -> bool:
@@ -90,22 +110,12 @@ def run_suite(
     Ends early, without an error, when a training is interrupted.
     """
     judge = judge or evaluate_run
-    for config in suite.runs():
-        folder = folder_of(out, config)
+    for config in suite.runs(out):
+        folder = Path(config.out)
         if is_done(folder):
             continue
-        if (folder / "checkpoint.pt").exists():
-            result = training.resume(folder, make_envs=make_envs, trackers=trackers(config))
-        else:
-            run = TrainConfig(
-                scenario=config.scenario,
-                agent=config.agent,
-                total_steps=config.total_steps,
-                seed=config.seed,
-                out=str(folder),
-                checkpoint_interval=250_000,
-            )
-            result = training.train(run, make_envs=make_envs, trackers=trackers(config))
+        run = training.resume if (folder / "checkpoint.pt").exists() else training.train
+        result = run(folder if run is training.resume else config, make_envs=make_envs, trackers=trackers(config))
         if result["interrupted"]:
             return
         judge(folder, config, suite.episodes)
@@ -119,16 +129,23 @@ def evaluate_run(folder: Path, config: TrainConfig, episodes: int) -> None:
 
 
 def table(suite: Suite, out: Path | str) -> str:
-    """Success of every seed in Markdown: a line a drill and agent, and the runs that are still missing."""
-    lines = ["| drill | agent | steps | success of each seed, % [95%] |", "|---|---|---|---|"]
+    """Every seed in Markdown: a line a drill and variant, and the runs that are still missing."""
+    lines = ["| drill | agent | steps | frozen policy, success of each seed, % [95%] | mean success in training, % |"]
+    lines.append("|---|---|---|---|---|")
     for scenario, steps in suite.total_steps.items():
-        for agent in suite.agents:
-            cells = []
-            for seed in suite.seeds:
-                folder = folder_of(out, TrainConfig(scenario=scenario, agent=agent, seed=seed))
-                cells.append(_success(folder) if is_done(folder) else "not run yet")
-            lines.append(f"| `{scenario}` | {agent} | {steps:,} | {', '.join(cells)} |")
+        for variant in suite.variants:
+            folders = [folder_of(out, scenario, variant, seed) for seed in suite.seeds]
+            frozen = ", ".join(_success(folder) if is_done(folder) else "not run yet" for folder in folders)
+            curves = ", ".join(f"{100 * _mean_success(folder):.1f}" for folder in folders if is_done(folder))
+            lines.append(f"| `{scenario}` | {variant} | {steps:,} | {frozen} | {curves} |")
     return "\n".join(lines) + "\n"
+
+
+def _mean_success(folder: Path) -> float:
+    """Of the last 100 training episodes at every update, averaged over the run: the area under the learning curve."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("episode/success_rate")]
+    return statistics.fmean(float(row["episode/success_rate"]) for row in rows)
 
 
 def _success(folder: Path) -> str:

@@ -33,6 +33,7 @@ class ActorCriticConfig:
         value_target: a name of `parts.value_targets`.
         value_coef: weight of the value loss, half the squared error.
         shared_encoder: policy and values share one encoder.
+        policy_head_gain: of the policy head's first weights; a small one begins with all actions equally probable.
         policy_hidden, value_hidden: widths of the MLPs.
         cnn_depths: channels of the CNN's blocks.
     """
@@ -54,6 +55,7 @@ class ActorCriticConfig:
     normalise_values: bool = False
     encoder: str = "auto"
     shared_encoder: bool = False
+    policy_head_gain: float = 0.01
     policy_hidden: tuple[int, ...] = (256, 256)
     value_hidden: tuple[int, ...] = (256, 256)
     activation: str = "tanh"
@@ -61,7 +63,7 @@ class ActorCriticConfig:
     cnn_width: int = 256
 
     def __post_init__(self) -> None:
-        above_0 = ("learning_rate", "max_grad_norm", "rho_bar", "c_bar")
+        above_0 = ("learning_rate", "max_grad_norm", "rho_bar", "c_bar", "policy_head_gain")
         check_ranges(self, at_least_1=("unroll_length", "n_step"), share=("gamma", "gae_lambda"), above_0=above_0)
         check_choices(self, value_target=value_targets.NAMES, encoder=ENCODERS, activation=tuple(ACTIVATIONS))
 
@@ -258,6 +260,7 @@ def make(
             spec,
             num_values=len(streams),
             encoder=config.encoder,
+            policy_head_gain=config.policy_head_gain,
             policy_hidden=config.policy_hidden,
             value_hidden=config.value_hidden,
             activation=config.activation,
