@@ -412,6 +412,28 @@ def test_two_halves_in_turns_learn_and_resume_bitwise(tmp_path):
     assert len(first["env_states"]) == 8
 
 
+def test_a_memory_is_resumed_bitwise_and_forgets_where_episodes_begin(tmp_path):
+    fields = OFF_POLICY | {"lstm": 8, "shared_encoder": True}
+    settings = {"agent": "impala", "num_actors": 0, "num_envs": 8, "agent_config": fields}
+    train(config(tmp_path / "whole", updates=6, **settings), make_envs=toy)
+    train(config(tmp_path / "parts", updates=3, **settings), make_envs=toy)
+    resume(tmp_path / "parts", total_steps=6 * UPDATE, make_envs=toy)
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert same(first, second)
+
+    policy, obs = checkpoint.load_policy(tmp_path / "whole", greedy=True), np.ones((4, 3), np.float32)
+    policy.begin(np.ones(4, bool), np.arange(4))
+    policy.act(obs)
+    fresh = policy._state.clone()
+    policy.act(obs)
+    remembered = policy._state.clone()
+    policy.begin(np.array([True, False, True, False]), np.arange(4))
+    policy.act(obs)
+    assert torch.equal(policy._state[:, 0], fresh[:, 0])
+    assert not torch.equal(policy._state[:, 1], fresh[:, 1])
+    assert not torch.equal(remembered, fresh)
+
+
 def test_halves_are_alternated_only_on_a_gpu_unless_told_otherwise():
     assert TrainConfig().resolved().double_buffer is False
     assert TrainConfig(device="cuda:0").resolved().double_buffer is True

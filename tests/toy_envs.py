@@ -235,3 +235,16 @@ class RareReward(ToyEnv):
     def pay(self, action):
         self.random = getattr(self, "random", np.random.default_rng(0))
         return (self.random.random(self.num_envs) < 0.1).astype(float)
+
+
+class Recall(ToyEnv):
+    """Three steps; the sign is shown in the first alone, and the last pays 1 for the action that suits it, else -1."""
+
+    terminates_after = 3
+
+    def pay(self, action):
+        return np.where(self.time == 2, (2.0 * action - 1.0) * self.sign, 0.0)
+
+    def _observe(self):
+        super()._observe()[self.time > 0, 0] = 0.0
+        return self.out

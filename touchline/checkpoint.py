@@ -87,6 +87,13 @@ class TrainedPolicy:
         self.observation, self.stack = config.observation, config.stack
         self.action_set, self.greedy = config.action_set, greedy
         self._agent, self._generator = agent, torch.Generator().manual_seed(seed)
+        self._state: Tensor | None = None
+
+    def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
+        """New episodes begin in the matches of `mask` [B]: a recurrent policy forgets."""
+        if self._state is not None:
+            players = self._state.shape[1] // len(mask)
+            self._state[:, torch.from_numpy(np.repeat(mask, players))] = 0.0
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions [B] or [B, N] for observations [B, *obs] or [B, N, *obs]."""
@@ -96,8 +103,17 @@ class TrainedPolicy:
             raise ValueError(f"expected observations [..., {shape}], got {observations.shape}")
         obs = torch.from_numpy(np.ascontiguousarray(observations).reshape(-1, *shape))
         with torch_threads(1 if len(shape) == 1 else None):
-            action = self._agent.act_greedy(obs) if self.greedy else self._agent.act(obs, self._generator)[0]
+            action = self._act(obs)
         return action.numpy(force=True).reshape(batch)
+
+    def _act(self, obs: Tensor) -> Tensor:
+        if self._state is None and hasattr(self._agent, "initial_state"):
+            self._state = self._agent.initial_state(len(obs))
+        if self._state is not None:
+            generator = None if self.greedy else self._generator
+            action, _, self._state = self._agent.act_recurrent(obs, self._state, generator)
+            return action
+        return self._agent.act_greedy(obs) if self.greedy else self._agent.act(obs, self._generator)[0]
 
 
 def load_policy(run: Path | str, *, greedy: bool = True, seed: int = 0) -> TrainedPolicy:

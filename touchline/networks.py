@@ -233,6 +233,8 @@ class ActorCritic(nn.Module):
         num_values: M.
         encoder: "mlp", "impala_cnn", or "auto": the CNN for pictures [H, W, C], else the MLP.
         shared: policy and values read one encoder (GRF's and Baselines' way) instead of one each.
+        lstm: width of an LSTM (Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735) between the
+            shared encoder and the heads; 0 is none. Then `step` and `unroll` take the place of `logits` and `values`.
         normalise_observations: only observations of floats are; pictures are divided by 255.
     """
 
@@ -249,10 +251,13 @@ class ActorCritic(nn.Module):
         cnn_depths: tuple[int, ...] = (16, 32, 32, 32),
         cnn_width: int = 256,
         shared: bool = False,
+        lstm: int = 0,
         normalise_observations: bool = True,
         normalise_values: bool = False,
     ) -> None:
         super().__init__()
+        if lstm and not shared:
+            raise ValueError("an LSTM serves policy and values alike: shared_encoder must be True")
         options = {"activation": activation, "cnn_depths": cnn_depths, "cnn_width": cnn_width}
         self.shared = shared
         self.normaliser = observation_normaliser(spec) if normalise_observations else None
@@ -261,6 +266,9 @@ class ActorCritic(nn.Module):
             self.value_encoder, value_width = self.policy_encoder, policy_width
         else:
             self.value_encoder, value_width = make_encoder(spec, encoder, value_hidden, **options)
+        self.core = nn.LSTMCell(policy_width, lstm) if lstm else None
+        if lstm:
+            policy_width = value_width = lstm
         self.policy_head = linear(policy_width, spec.num_actions, gain=policy_head_gain)
         self.value_head = linear(value_width, num_values, gain=1.0)
         self.value_normaliser = ValueNormaliser(num_values) if normalise_values else None
@@ -280,6 +288,37 @@ class ActorCritic(nn.Module):
         features = self.policy_encoder(obs)
         value_features = features if self.shared else self.value_encoder(obs)
         return self.policy_head(features).float(), self.value_head(value_features).float()
+
+    def initial_state(self, num_columns: int) -> Tensor:
+        """The LSTM's memory [2, B, H] where an episode begins: its hidden and its cell state, zeros."""
+        like = self.policy_head.weight
+        return torch.zeros(2, num_columns, self.core.hidden_size, dtype=like.dtype, device=like.device)
+
+    def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [B, A], raw values [B, M] and the state after them [2, B, H], for obs [B, *obs] and the one before."""
+        state = torch.stack(self.core(self.policy_encoder(self._prepare(obs)), tuple(state)))
+        return self.policy_head(state[0]).float(), self.value_head(state[0]).float(), state.float()
+
+    def unroll(self, obs: Tensor, state: Tensor, ended: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for T steps and the observation after them, with an empty memory after every end.
+
+        Args:
+            obs: [T+1, B, *obs].
+            state: [2, B, H] before the first.
+            ended: [T, B] bool.
+
+        Returns:
+            Logits [T+1, B, A], raw values [T+1, B, M], and the states [T+1, 2, B, H] after each observation.
+        """
+        features = self.policy_encoder(self._prepare(obs.flatten(0, 1))).unflatten(0, obs.shape[:2])
+        states = []
+        for t, inputs in enumerate(features):
+            if t:
+                state = state * ~ended[t - 1][:, None]
+            state = torch.stack(self.core(inputs, tuple(state))).float()
+            states.append(state)
+        after = torch.stack(states)
+        return self.policy_head(after[:, 0]).float(), self.value_head(after[:, 0]).float(), after
 
     def _prepare(self, obs: Tensor) -> Tensor:
         return obs if self.normaliser is None else self.normaliser(obs)

@@ -16,7 +16,11 @@ _CHUNK = 1 << 26  # numbers that one call of a value function is given at most, 
 
 
 class Policy(Protocol):
-    """What `collect` asks of an agent."""
+    """What `collect` asks of an agent.
+
+    One with a memory has `initial_state(B)`, the memory [2, B, H] at the start of an episode, or None, and then
+    `act_recurrent(obs, state, generator)`, which gives the state after it beside actions and log-probabilities.
+    """
 
     def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples actions [B] int64 and their log-probabilities [B] for obs [B, *obs]."""
@@ -40,6 +44,7 @@ class Rollout(NamedTuple):
         num_players: N.
         episodes: statistics of the E episodes that ended, {name: [E]}.
         actor: which of the actors played it.
+        initial_state: [2, B, H] memory of a recurrent policy before obs[0].
         priority: [T, B], how much its actor expects to be learned from each transition, if it was asked.
     """
 
@@ -55,6 +60,7 @@ class Rollout(NamedTuple):
     num_players: int
     episodes: dict[str, np.ndarray]
     actor: int = 0
+    initial_state: Tensor | None = None
     priority: Tensor | None = None
 
     def next_obs(self) -> Tensor:
@@ -146,6 +152,7 @@ class Buffer:
         self.truncated = np.zeros((T, B), bool)
         self.behaviour_log_prob = np.zeros((T, B), np.float32)
         self.mask = np.ones((T, B), bool)
+        self.state: Tensor | None = None  # memory of a recurrent policy after the last rollout
         names = ("obs", "action", "reward", "terminated", "truncated", "behaviour_log_prob", "mask")
         self.tensors = {name: torch.from_numpy(getattr(self, name)) for name in names}
 
@@ -167,7 +174,7 @@ def env_spec(envs: Any) -> EnvSpec:
 class _Recording:
     """A rollout in the making: what the policy did and what came of it, into a buffer, one step at a time."""
 
-    def __init__(self, buffer: Buffer, obs: np.ndarray) -> None:
+    def __init__(self, buffer: Buffer, obs: np.ndarray, policy: Policy) -> None:
         spec, columns = buffer.spec, (buffer.columns, *buffer.spec.observation_shape)
         if obs.size != np.prod(columns):
             raise ValueError(
@@ -180,10 +187,17 @@ class _Recording:
         self._env_actions = buffer.action if spec.num_players == 1 else buffer.action.reshape(*shape, spec.num_players)
         buffer.obs[0] = obs.reshape(columns)
         buffer.mask.fill(True)
+        if buffer.state is None and hasattr(policy, "initial_state"):
+            buffer.state = policy.initial_state(buffer.columns)
+        self._first_state = None if buffer.state is None else buffer.state.clone()
 
     def act(self, t: int, policy: Policy, generator: torch.Generator) -> np.ndarray:
         """The actions of step t, as the envs take them."""
-        action, log_prob = policy.act(self.buffer.tensors["obs"][t], generator)
+        obs, state = self.buffer.tensors["obs"][t], self.buffer.state
+        if state is None:
+            action, log_prob = policy.act(obs, generator)
+        else:
+            action, log_prob, self.buffer.state = policy.act_recurrent(obs, state, generator)
         self.buffer.action[t] = action.numpy(force=True)
         self.buffer.behaviour_log_prob[t] = log_prob.numpy(force=True)
         return self._env_actions[t]
@@ -196,6 +210,8 @@ class _Recording:
         buffer.terminated[t] = _per_player(terminated, N)
         buffer.truncated[t] = _per_player(truncated, N)
         ended = terminated | truncated
+        if buffer.state is not None and ended.any():
+            buffer.state[:, torch.from_numpy(_per_player(ended, N))] = 0.0
         if "lost" in info and info["lost"].any():
             ended &= ~info["lost"]
             for column in np.flatnonzero(_per_player(info["lost"], N)):
@@ -220,6 +236,7 @@ class _Recording:
             final_obs=torch.from_numpy(rows),
             num_players=self._players,
             episodes={name: np.concatenate(parts) for name, parts in self._episodes.items()},
+            initial_state=self._first_state,
         )
 
 
@@ -237,7 +254,7 @@ def collect(
         buffer: memory, overwritten.
         generator: the source of the policy's randomness.
     """
-    recording = _Recording(buffer, obs)
+    recording = _Recording(buffer, obs, policy)
     for t in range(buffer.unroll_length):
         recording.saw(t, envs.step(recording.act(t, policy, generator)))
     return recording.rollout(), buffer.obs[-1]
@@ -262,7 +279,7 @@ def collect_alternating(
     if len(halves) == 1:
         rollout, last = collect(halves[0], policy, obs[0], buffers[0], generator)
         return rollout, [last]
-    recordings = [_Recording(*pair) for pair in zip(buffers, obs, strict=True)]
+    recordings = [_Recording(buffer, one, policy) for buffer, one in zip(buffers, obs, strict=True)]
     with ThreadPoolExecutor(len(halves)) as pool:
         running: list[Future[Any] | None] = [None] * len(halves)
         for t in range(buffers[0].unroll_length + 1):

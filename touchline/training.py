@@ -161,6 +161,7 @@ class Run:
             "bonuses": {name: bonus.state_dict() for name, bonus in self.bonuses.items()},
             "carries": self.carries,
             "version": self.version,
+            "policy_states": [] if self.actors else [buffer.state for buffer in self.buffers],
             "env_states": [] if self.actors else self._env_states(),
         }
 
@@ -177,6 +178,8 @@ class Run:
         if self.actors is None:  # the matches of actors begin anew, and so do the carries that follow them
             before_actors = "version" not in state
             self.carries = {name: [x] if before_actors else x for name, x in state["carries"].items()}
+            for buffer, policy_state in zip(self.buffers, state.get("policy_states", []), strict=False):
+                buffer.state = policy_state
             states = iter(checkpoint.tensor_to_bytes(t) for t in state["env_states"])
             self.obs = [one.set_state(list(islice(states, one.num_envs))) for one in self.envs]
 

@@ -17,6 +17,7 @@ import trials
 from toy_envs import (
     Chain,
     Corridor,
+    Recall,
 )
 from trials import ProbeWorlds
 
@@ -53,6 +54,7 @@ def change(config=CONFIG, **fields):
         {"optimiser": "rmsprop", "optimiser_eps": 0.01},
         {"reward_clip": 0.5},
         {"gae_lambda": 0.9},
+        {"lstm": 16, "shared_encoder": True},
         {"anneal_learning_rate": True},
         {"num_epochs": 3},
         {"normalise_advantages": True},
@@ -114,6 +116,57 @@ def test_the_ratios_of_an_old_policy_differ_from_one_and_are_reported():
     fresh = Trial(Chain(16), change(CHAIN, batch_size=1000)).learn(1)
     assert fresh["train/approx_kl"] == pytest.approx(0, abs=1e-6)
     assert fresh["train/mean_rho"] == pytest.approx(1, abs=1e-6)
+
+
+# Memory.
+
+
+LSTM = {"lstm": 16, "shared_encoder": True, "gamma": 0.9}
+
+
+@pytest.mark.parametrize("lag", [0, 2])
+def test_a_memory_recalls_what_was_seen_two_steps_ago(lag):
+    trial = Trial(Recall(16), change(**LSTM, batch_size=8), lag=lag)
+    trial.learn(150)
+    assert trial.collect().reward.sum() / trial.collect().terminated.sum() > 0.8
+
+
+def test_without_a_memory_nobody_can():
+    trial = Trial(Recall(16), change(gamma=0.9, batch_size=8))
+    trial.learn(150)
+    assert trial.collect().reward.sum() / trial.collect().terminated.sum() < 0.5
+
+
+def test_the_learner_goes_through_the_memories_that_the_actor_had():
+    """Play of the newest policy has ratios of 1, over ends of episodes and from one unroll to the next."""
+    trial = Trial(Corridor(lost_at={5: 2}), change(**LSTM, batch_size=100, learning_rate=1e-9, policy_head_gain=1.0))
+    for _ in range(3):
+        metrics = trial.learn(1)
+        assert metrics["train/approx_kl"] == pytest.approx(0, abs=1e-6)
+        assert metrics["train/mean_rho"] == pytest.approx(1, abs=1e-5)
+    rollout = trial.collect()
+    assert rollout.initial_state.abs().max() > 0
+    forgetful = rollout._replace(initial_state=torch.zeros_like(rollout.initial_state))  # the control
+    assert trial.agent.learn(forgetful, generator=trial.generator)["train/approx_kl"] > 1e-7
+
+
+def test_the_value_of_a_last_observation_remembers_its_own_episode():
+    trial = Trial(Corridor(), change(**LSTM))
+    net, rollout = trial.agent.net, trial.collect()
+    _, _, _, next_values = trial.agent._forward(rollout)
+    t, column = rollout.final_index[-1].tolist()
+    first = max([-1, *(s for s, c in rollout.final_index.tolist() if c == column and s < t)]) + 1
+    state = net.initial_state(1) if first else rollout.initial_state[:, column : column + 1]
+    with torch.no_grad():
+        for s in range(first, t + 1):
+            state = net.step(rollout.obs[s, column][None], state)[2]
+        value = net.step(rollout.final_obs[-1][None], state)[1]
+    assert_close(next_values[t, column], value[0])
+
+
+def test_a_memory_needs_one_encoder():
+    with pytest.raises(ValueError, match="shared_encoder must be True"):
+        Trial(Corridor(), change(lstm=16))
 
 
 # Bookkeeping.

@@ -37,6 +37,7 @@ class Config(ActorCriticConfig):
             TensorFlow inside.
         optimiser_eps: its epsilon.
         rmsprop_decay: of the running mean square.
+        lstm: width of an LSTM after the shared encoder; 0 is none. The memory is stored where an unroll begins.
         clip_coef: drops the policy gradient of transitions whose ratio has left 1 +- clip_coef in the direction of
             their advantage, as PPO's clip does (IMPACT: Luo et al. 2020, https://arxiv.org/abs/1912.00167, with the
             policy that acted in place of a target network); None follows IMPALA.
@@ -55,6 +56,7 @@ class Config(ActorCriticConfig):
     optimiser: str = "adam"
     optimiser_eps: float = 1e-7
     rmsprop_decay: float = 0.99
+    lstm: int = 0
     clip_coef: float | None = None
     normalise_advantages: bool = False
     reward_clip: float | None = None
@@ -157,13 +159,8 @@ class Agent(ActorCriticAgent):
     def _step(self, rollout: Rollout, rewards: Mapping[str, Tensor]) -> Tensor:
         """One gradient step; its numbers in the order of the metrics' names."""
         config = self.config
-        # All observations once with a gradient; the few last ones of episodes only for their values.
-        logits, raw = self.net(rollout.obs.flatten(0, 1))
-        values = (raw if self.net.value_normaliser is None else self.net.value_normaliser(raw)).detach()
-        values = values.unflatten(0, rollout.obs.shape[:2])
-        with torch.no_grad():
-            next_values = rollout.true_next(values, self.net.values)
-        log_probs = logits.unflatten(0, rollout.obs.shape[:2])[:-1].log_softmax(-1)
+        logits, raw, values, next_values = self._forward(rollout)
+        log_probs = logits[:-1].log_softmax(-1)
         log_prob = log_probs.gather(-1, rollout.action[..., None])[..., 0]
         log_rhos = (log_prob - rollout.behaviour_log_prob).detach()
         targets, advantages = self.targets_from(rollout, rewards, values, next_values, log_rhos)
@@ -171,7 +168,7 @@ class Agent(ActorCriticAgent):
         valid = rollout.mask
         if config.normalise_advantages:
             advantages = advantages / (advantages[valid].std(unbiased=False) + 1e-8)
-        predicted, targets = raw.unflatten(0, rollout.obs.shape[:2])[:-1][valid], targets[valid]
+        predicted, targets = raw[:-1][valid], targets[valid]
         normaliser = self.net.value_normaliser
         wanted = targets if normaliser is None else normaliser.normalise(targets)
         if config.clip_coef is not None:
@@ -190,6 +187,25 @@ class Agent(ActorCriticAgent):
             rho = log_rhos[valid].exp().clamp(max=config.rho_bar).mean()
             known = actor_critic.explained_variance(predicted[:, 0], wanted[:, 0])
             return torch.stack([kl, spread, policy_loss, critic_loss, grad_norm, rho, known])
+
+    def _forward(self, rollout: Rollout) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits [T+1, B, A] and raw values [T+1, B, M] with a gradient; values, and [T, B, M] of true next states."""
+        in_reward = self.net.value_normaliser or (lambda raw: raw)
+        if self.net.core is None:
+            # All observations once with a gradient; the few last ones of episodes only for their values.
+            logits, raw = (x.unflatten(0, rollout.obs.shape[:2]) for x in self.net(rollout.obs.flatten(0, 1)))
+            values = in_reward(raw).detach()
+            with torch.no_grad():
+                return logits, raw, values, rollout.true_next(values, self.net.values)
+        ended = rollout.terminated | rollout.truncated
+        logits, raw, states = self.net.unroll(rollout.obs, rollout.initial_state, ended)
+        values = in_reward(raw).detach()
+        next_values = values[1:].clone()
+        t, column = rollout.final_index.T
+        with torch.no_grad():
+            memory = states[t, :, column].transpose(0, 1)  # that met the last observation of each episode
+            next_values[t, column] = in_reward(self.net.step(rollout.final_obs, memory)[1])
+        return logits, raw, values, next_values
 
 
 def make(spec: EnvSpec, config: Config | None = None, **options: Any) -> Agent:

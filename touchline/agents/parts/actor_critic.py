@@ -90,6 +90,17 @@ def explained_variance(values: Tensor, targets: Tensor) -> Tensor:
     return torch.where(spread > 0, 1 - (targets - values).var(unbiased=False) / spread, torch.nan)
 
 
+def sample(logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Actions [B] drawn from logits [B, A], and their log-probabilities [B].
+
+    The action with the largest p / e, e exponential, is a sample of p (the Gumbel trick without logarithms).
+    """
+    log_probs = logits.log_softmax(-1)
+    noise = torch.empty_like(log_probs).exponential_(generator=generator)
+    action = (log_probs.exp() / noise).argmax(-1)
+    return action, log_probs.gather(-1, action[:, None])[:, 0]
+
+
 AgentKind = TypeVar("AgentKind", bound="ActorCriticAgent")
 
 
@@ -134,15 +145,24 @@ class ActorCriticAgent:
 
     @torch.inference_mode()
     def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Samples actions [B] and gives their log-probabilities [B] for obs [B, *obs].
+        """Samples actions [B] and gives their log-probabilities [B] for obs [B, *obs]."""
+        return sample(self.net.logits(obs.to(self.device)).to(generator.device), generator)
 
-        The action with the largest p / e, e exponential, is a sample of p (the Gumbel trick without
-        logarithms).
-        """
-        log_probs = self.net.logits(obs.to(self.device)).to(generator.device).log_softmax(-1)
-        noise = torch.empty_like(log_probs).exponential_(generator=generator)
-        action = (log_probs.exp() / noise).argmax(-1)
-        return action, log_probs.gather(-1, action[:, None])[:, 0]
+    def initial_state(self, num_columns: int) -> Tensor | None:
+        """[2, B, H] memory at the start of an episode; None for a policy without."""
+        return None if self.net.core is None else self.net.initial_state(num_columns).cpu()
+
+    @torch.no_grad()  # the memory is written to outside, which inference mode would forbid
+    def act_recurrent(
+        self, obs: Tensor, state: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `act`, and the memory [2, B, H] after it, given the one before; without a generator the best actions."""
+        logits, _, state = self.net.step(obs.to(self.device), state.to(self.device))
+        logits, state = logits.cpu(), state.cpu()
+        if generator is not None:
+            return *sample(logits, generator), state
+        best = logits.max(-1)
+        return best.indices, best.values - logits.logsumexp(-1), state
 
     @torch.inference_mode()
     def act_greedy(self, obs: Tensor) -> Tensor:
@@ -267,6 +287,7 @@ def make(
             cnn_depths=config.cnn_depths,
             cnn_width=config.cnn_width,
             shared=config.shared_encoder,
+            lstm=getattr(config, "lstm", 0),
             normalise_observations=config.normalise_observations,
             normalise_values=config.normalise_values,
         )
