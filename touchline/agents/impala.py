@@ -210,4 +210,5 @@ class Agent(ActorCriticAgent):
 
 def make(spec: EnvSpec, config: Config | None = None, **options: Any) -> Agent:
     """An IMPALA agent; the options are those of `actor_critic.make`."""
-    return actor_critic.make(Agent, spec, config or Config(), **options)
+    config = config or Config()
+    return actor_critic.make(Agent, spec, config, lstm=config.lstm, **options)

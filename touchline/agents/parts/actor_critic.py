@@ -261,6 +261,7 @@ def make(
     *,
     bonus_streams: Sequence[Stream] = (),
     value_target: ValueTarget | None = None,
+    lstm: int = 0,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> AgentKind:
@@ -269,6 +270,7 @@ def make(
     Args:
         bonus_streams: reward streams beside the extrinsic one, in the order of their value heads.
         value_target: one made elsewhere (adaptive TD, say) instead of `config.value_target`.
+        lstm: width of a memory between the shared encoder and the heads; 0 is none.
     """
     streams = (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
     if value_target is None:
@@ -287,7 +289,7 @@ def make(
             cnn_depths=config.cnn_depths,
             cnn_width=config.cnn_width,
             shared=config.shared_encoder,
-            lstm=getattr(config, "lstm", 0),
+            lstm=lstm,
             normalise_observations=config.normalise_observations,
             normalise_values=config.normalise_values,
         )
