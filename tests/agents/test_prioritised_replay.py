@@ -84,7 +84,9 @@ class History:
             behaviour_log_prob=torch.zeros(T, self.columns),
             mask=table("mask", torch.bool),
             final_index=torch.tensor(list(finals), dtype=torch.int64).reshape(-1, 2),
-            final_obs=torch.from_numpy(np.stack(list(finals.values())) if finals else np.zeros(shape, np.float32)),
+            final_obs=torch.from_numpy(
+                np.stack(list(finals.values())) if finals else np.zeros(shape, self.spec.observation_dtype)
+            ),
             num_players=1,
             episodes={},
             actor=actor,

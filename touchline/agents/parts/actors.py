@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from touchline.agents.parts.packing import pack, unpack
 from touchline.rollout import Buffer, Rollout, collect, env_spec
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,11 @@ class Actor:
         rollout, self.obs = collect(self.envs, self.policy, self.obs, self.buffer, self.generator)
         rollout = self.policy.annotate(rollout._replace(actor=self.index))
         return Unroll(rollout.clone(), version)  # the learner may keep it as long as it likes
+
+    def play_packed(self, version: int, weights: Mapping[str, Any]) -> Unroll:
+        """The same for a learner in another process: to be unpacked there."""
+        unroll = self.play(version, weights)
+        return unroll._replace(rollout=pack(unroll.rollout, self.buffer.spec.stack))
 
     def close(self) -> None:
         """Closes its envs."""
@@ -177,7 +183,7 @@ class Transport(Protocol):
         """Asks an actor for an unroll with the newest weights."""
 
     def wait(self) -> tuple[int, Unroll | Died | Failed]:
-        """The next answer, and whose it is."""
+        """The next answer, packed, and whose it is."""
 
     def close(self) -> None:
         """Ends all actors."""
@@ -218,7 +224,7 @@ class RemoteActors:
             if isinstance(answer, Unroll):
                 self._deaths[index] = 0
                 self._transport.ask(index)
-                return answer
+                return answer._replace(rollout=unpack(answer.rollout))
             self._deaths[index] += 1
             self.replaced += 1
             if self._deaths[index] > MAX_DEATHS:
@@ -294,7 +300,7 @@ def _serve_process(pipe: Any, make: bytes, index: int, version: int) -> None:
         while True:
             version, changed = pipe.recv()
             weights = weights if changed is None else pickle.loads(changed)
-            pipe.send(actor.play(version, weights))
+            pipe.send(actor.play_packed(version, weights))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass  # the learner is gone, or tells us to stop
     except BaseException:

@@ -25,7 +25,7 @@ class _Player:
         try:
             if self._actor is None:
                 self._actor: Actor = self._make(*self._arguments)
-            return self._actor.play(version, weights)
+            return self._actor.play_packed(version, weights)
         except Exception:
             return Failed(traceback.format_exc())
 
