@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "touchline"
-VOCABULARY = {"types", "plugins", "returns", "networks", "rollout"}
+VOCABULARY = {"types", "plugins", "returns", "networks", "rollout", "distributed"}
 ALLOWED = {  # what a room may import besides itself and the vocabulary
     "types": set(),
     "plugins": set(),
+    "distributed": set(),
     "returns": {"types"},
     "networks": {"types", "returns"},
     "rollout": {"types", "returns", "networks"},

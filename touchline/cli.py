@@ -174,13 +174,14 @@ class Train:
     """No progress bar."""
 
     def run(self, rest: Sequence[str], given: Sequence[str]) -> int:
-        from touchline import tracking, training
+        from touchline import distributed, tracking, training
 
         trackers: list[Any] = []
+        quiet = self.quiet or distributed.rank() > 0
         if self.resume is not None:
             total = self.total_steps if _was_given("--total-steps", given) else None
             until = total or training.saved_config(self.resume).total_steps
-            if not self.quiet:
+            if not quiet:
                 trackers.append(tracking.ProgressBar(until))
             result = training.resume(self.resume, total_steps=total, trackers=trackers)
         else:
@@ -189,10 +190,11 @@ class Train:
             }
             config = training.TrainConfig(**options).resolved()
             config = dataclasses.replace(config, agent_config=_agent_config(config, rest))
-            if not self.quiet:
+            if not quiet:
                 trackers.append(tracking.ProgressBar(config.total_steps))
             result = training.train(config, trackers=trackers)
-        _report_training(result)
+        if distributed.rank() == 0:
+            _report_training(result)
         return 130 if result["interrupted"] else 0
 
 

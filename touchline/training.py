@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from touchline import checkpoint, plugins, tracking
+from touchline import checkpoint, distributed, plugins, tracking
 from touchline.agents.parts import value_targets
 from touchline.agents.parts.actors import (
     Actor,
@@ -49,17 +49,25 @@ class Run:
         envs: stepped in turns with learning, one vector env, or two that are stepped in turns with acting
             (`config.double_buffer`); beside actors the first only tells the shapes.
         make_envs: makes the vector envs of actors.
+        share: what this process does of it, see `share_of`.
+        share: what this process does of it, see `share_of`; None is everything.
         version: updates made before; actors of a resumed run draw other matches than they began with.
     """
 
     learner_threads = torch.get_num_threads()  # torch's own choice
 
     def __init__(
-        self, config: TrainConfig, envs: Sequence[Any], *, make_envs: MakeEnvs = make_envs, version: int = 0
+        self,
+        config: TrainConfig,
+        envs: Sequence[Any],
+        *,
+        make_envs: MakeEnvs = make_envs,
+        share: TrainConfig | None = None,
+        version: int = 0,
     ) -> None:
-        self.config, self.envs, self.actors = config, list(envs), None
-        spec, seed, device, number = env_spec(envs[0]), config.seed, config.device, config.num_actors or 1
-        check_device(device)
+        share = share or config
+        self.config, self.envs, self.actors, self.device = config, list(envs), None, share.device
+        spec, seed, device, number = env_spec(envs[0]), config.seed, share.device, config.num_actors or 1
         self.bonuses = {}
         for name in config.bonus:
             module = plugins.load("curiosity", name)
@@ -80,18 +88,18 @@ class Run:
         self.agent = module.make(spec, agent_config, value_target=target, seed=seed, device=device, **options, **scores)
         if config.compile:
             self.agent.net.compile()
-        self.generator = torch.Generator().manual_seed(seed)
-        count = config.num_envs // number if config.num_actors else sum(one.num_envs for one in envs)
+        self.generator = torch.Generator().manual_seed(share.seed)
+        count = share.num_envs // number if config.num_actors else sum(one.num_envs for one in envs)
         columns = count * spec.num_players
         self.carries = {name: [b.initial_carry(columns) for _ in range(number)] for name, b in self.bonuses.items()}
         self.env_steps, self.version = 0, version
         if config.num_actors:
             self.agent.check_lag()
-            self.actors = actors_of(config, partial(make_actor, config, make_envs, agent_config, options), version)
+            self.actors = actors_of(config, partial(make_actor, share, make_envs, agent_config, options), version)
         else:
             pinned = torch.device(device).type == "cuda"
             self.buffers = [Buffer(spec, one.num_envs, agent_config.unroll_length, pinned=pinned) for one in envs]
-            firsts = accumulate((one.num_envs for one in envs), initial=seed)
+            firsts = accumulate((one.num_envs for one in envs), initial=share.seed)
             self.obs = [one.reset(seed=first)[0] for one, first in zip(envs, firsts, strict=False)]
 
     def updates(self) -> Iterator[Update]:
@@ -114,7 +122,7 @@ class Run:
                 for bonus in self.bonuses.values():
                     metrics |= bonus.update(rollout)
             self.version += 1
-            self.env_steps += rollout.action.numel() // rollout.num_players
+            self.env_steps += rollout.action.numel() // rollout.num_players * distributed.world_size()
             now = time.perf_counter()
             metrics["time/collect_seconds"] = collected - begun
             metrics["time/learn_seconds"] = now - collected
@@ -123,7 +131,7 @@ class Run:
 
     def _precision(self) -> torch.autocast:
         """bfloat16 for the networks, if asked for."""
-        kind = torch.device(self.config.device).type
+        kind = torch.device(self.device).type
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.config.mixed_precision)
 
     def _play(self) -> list[Unroll]:
@@ -175,6 +183,8 @@ class Run:
         self.env_steps, self.version = state["env_steps"], state.get("version", 0)
         for name, bonus in self.bonuses.items():
             bonus.load_state_dict(state["bonuses"][name])
+        if distributed.rank():  # the matches of the others begin anew
+            return
         if self.actors is None:  # the matches of actors begin anew, and so do the carries that follow them
             before_actors = "version" not in state
             self.carries = {name: [x] if before_actors else x for name, x in state["carries"].items()}
@@ -214,7 +224,8 @@ def resume(
 ) -> dict[str, Any]:
     """Continues a run from its checkpoint, as if it had never stopped; the result is `train`'s.
 
-    With actors nothing of the learner is lost, but matches begin anew and what was queued is gone.
+    With actors nothing of the learner is lost, but matches begin anew and what was queued is gone. So do, under
+    torchrun, the matches of all processes but the first.
 
     Args:
         total_steps: a new end of the training; it also moves an annealed learning rate.
@@ -229,6 +240,25 @@ def resume(
 def saved_config(run: Path | str) -> TrainConfig:
     """The config of a run directory."""
     return config_of(TrainConfig, json.loads(checkpoint.load(Path(run, "checkpoint.pt"))["config"]))
+
+
+def share_of(config: TrainConfig) -> TrainConfig:
+    """What this process does of a training: all of it, or under torchrun a part of the envs with seeds of its own."""
+    world, rank = distributed.world_size(), distributed.rank()
+    if world == 1:
+        return config
+    if config.num_envs % world:
+        raise ValueError(f"expected num_envs to be a multiple of {world} processes, got {config.num_envs}")
+    if config.bonus:
+        raise ValueError(f"{', '.join(config.bonus)}: a bonus learns in one process alone; do without torchrun")
+    threads = max(1, (config.num_threads or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world)))
+    return replace(
+        config,
+        num_envs=config.num_envs // world,
+        num_threads=threads,
+        seed=config.seed + 1_000_003 * rank,
+        device=distributed.local_device(config.device),
+    )
 
 
 def check_device(device: str) -> None:
@@ -281,14 +311,18 @@ def _run(
     make_envs: MakeEnvs,
     trackers: Sequence[Tracker],
 ) -> dict[str, Any]:
-    path = Path(config.out, "checkpoint.pt")
+    path, share = Path(config.out, "checkpoint.pt"), share_of(config)
+    writes = distributed.rank() == 0
+    check_device(share.device)
     with ExitStack() as stack:
+        stack.enter_context(distributed.group(share.device))
         version = saved.get("version", 0) if saved else 0
         envs = []
-        for part in parts_of(config):
+        for part in parts_of(share):
             envs.append(make_envs(part))
             stack.callback(envs[-1].close)
-        run, statistics = Run(config, envs, make_envs=make_envs, version=version), tracking.EpisodeStatistics()
+        run = Run(config, envs, make_envs=make_envs, share=share, version=version)
+        statistics = tracking.EpisodeStatistics()
         if run.actors is not None:
             stack.callback(run.actors.close)
         # Acting on vectors is too little work to share; Run.updates learns with more threads.
@@ -297,21 +331,23 @@ def _run(
         if saved is not None:
             run.load_state_dict(saved)
             statistics.load_state_dict(saved["statistics"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-        trackers = [*trackers, *tracking.files(path.parent, run.env_steps)]
+        if writes:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+            trackers = [*trackers, *tracking.files(path.parent, run.env_steps)]
         for tracker in trackers:
             stack.callback(tracker.close)
 
         def save() -> int:
-            checkpoint.save(path, run.state_dict() | {"statistics": statistics.state_dict()})
+            if writes:
+                checkpoint.save(path, run.state_dict() | {"statistics": statistics.state_dict()})
             return run.env_steps
 
         metrics, saved_at = {}, run.env_steps
         stop = stack.enter_context(checkpoint.stop_on_signals())
         for update in tracking.track(run.updates(), statistics, trackers):
             metrics = update.metrics
-            if stop.is_set():
+            if distributed.anyone(stop.is_set(), share.device):
                 break
             if update.env_steps - saved_at >= config.checkpoint_interval:
                 saved_at = save()

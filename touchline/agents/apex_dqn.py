@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from touchline import returns
+from touchline import distributed, returns
 from touchline.agents.parts.checks import check_choices, check_ranges, rewards_of
 from touchline.agents.parts.prioritised_replay import Batch, PrioritisedReplay, Transitions
 from touchline.networks import ACTIVATIONS, ENCODERS, DuelingQ, scoped_seed
@@ -174,6 +174,7 @@ class Agent:
         self._coef = torch.tensor([stream.coef for stream in streams], device=self.device)
         self.replay: PrioritisedReplay | None = None  # its columns are known with the first rollout
         self._replay_state: Mapping[str, Any] | None = None
+        self._played = 0  # transitions, into this replay
         self._owed = 0.0  # gradient steps
         self.gradient_steps = 0
         options = {"lr": config.learning_rate, "eps": config.optimiser_eps}
@@ -259,9 +260,10 @@ class Agent:
             self.replay = self._make_replay(rollout.action.shape[1])
         self.replay.add(rollout, torch.stack(list(rewards.values()), -1), rollout.priority)
         if self.net.normaliser is not None:
-            self.net.normaliser.update(rollout.obs[:-1][rollout.mask].to(self.device))
+            self.net.normaliser.update(distributed.everyones(rollout.obs[:-1][rollout.mask].to(self.device)))
         metrics = {"train/replay_transitions": float(len(self.replay))}
-        if len(self.replay) < min(config.learning_starts, config.replay_capacity // 2):
+        self._played += rollout.action.numel()
+        if self._played < config.learning_starts or not len(self.replay):
             return metrics
         self._owed += rollout.action.numel() * config.replay_ratio / config.batch_size
         if config.anneal_learning_rate:
@@ -313,6 +315,7 @@ class Agent:
         loss = (weight[:, None] * huber(errors)).sum(1).mean()
         self.optimiser.zero_grad()
         loss.backward()
+        distributed.average_gradients(self.net.parameters())
         grad_norm = nn.utils.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
         self.optimiser.step()
         self.gradient_steps += 1
@@ -343,6 +346,7 @@ class Agent:
             "target_net": self.target_net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "owed": self._owed,
+            "played": self._played,
             "gradient_steps": self.gradient_steps,
         }
         if self.config.checkpoint_replay and self.replay is not None:
@@ -356,6 +360,7 @@ class Agent:
         self.optimiser.load_state_dict(state["optimiser"])
         self._owed, self.gradient_steps = state["owed"], state["gradient_steps"]
         self.replay, self._replay_state = None, state.get("replay")
+        self._played = state["played"] if self._replay_state is not None else 0
 
     def policy_state(self) -> dict[str, Any]:
         """What acting needs, for `load_policy` of a copy; it does not change when the agent learns on."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from touchline import distributed
 from touchline.agents.parts import actor_critic
 from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
 from touchline.agents.parts.checks import check_choices, check_ranges, rewards_of
@@ -148,7 +149,7 @@ class Agent(ActorCriticAgent):
                 if part.mask.any():
                     steps.append(self._step(part, {name: reward[:, chosen] for name, reward in rewards.items()}))
         if self.net.normaliser is not None:
-            self.net.normaliser.update(rollout.obs[:-1][rollout.mask])
+            self.net.normaliser.update(distributed.everyones(rollout.obs[:-1][rollout.mask]))
         names = ("approx_kl", "entropy", "policy_loss", "value_loss", "grad_norm", "mean_rho", "explained_variance")
         table = torch.stack(steps)
         metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=True)}
@@ -178,10 +179,11 @@ class Agent(ActorCriticAgent):
         spread = actor_critic.entropy(log_probs[valid])
         self.optimiser.zero_grad()
         (policy_loss + config.value_coef * critic_loss - config.entropy_coef * spread).backward()
+        distributed.average_gradients(self.net.parameters())
         grad_norm = nn.utils.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
         self.optimiser.step()
         if normaliser is not None:
-            normaliser.update(targets, self.net.value_head)
+            normaliser.update(distributed.everyones(targets), self.net.value_head)
         with torch.no_grad():
             kl = actor_critic.approx_kl(log_prob[valid], rollout.behaviour_log_prob[valid])
             rho = log_rhos[valid].exp().clamp(max=config.rho_bar).mean()

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from touchline import distributed
 from touchline.agents.parts import actor_critic
 from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
 from touchline.agents.parts.checks import check_ranges, rewards_of
@@ -127,19 +128,19 @@ class Agent(ActorCriticAgent):
             if epoch == 0:
                 metrics |= self.fit_of(values[valid], targets[valid])
                 if self.net.value_normaliser is not None:
-                    self.net.value_normaliser.update(targets[valid], self.net.value_head)
+                    self.net.value_normaliser.update(distributed.everyones(targets[valid]), self.net.value_head)
             order = torch.randperm(len(valid), generator=generator, device=generator.device)
             shuffled = valid[order.to(self.device)]
-            for rows in shuffled.tensor_split(max(1, round(len(valid) / config.minibatch_size))):
+            for rows in shuffled.tensor_split(max(1, round(len(action) / config.minibatch_size))):
                 steps.append(self._step(obs[rows], action[rows], behaviour[rows], advantages[rows], targets[rows]))
-                if config.target_kl is not None and steps[-1][0].item() > config.target_kl:
+                if config.target_kl is not None and distributed.mean(steps[-1][0]) > config.target_kl:
                     break
             else:
                 continue
             break
 
         if self.net.normaliser is not None:
-            self.net.normaliser.update(obs[valid])
+            self.net.normaliser.update(distributed.everyones(obs[valid]))
         names = ("approx_kl", "clip_fraction", "entropy", "policy_loss", "value_loss", "grad_norm")
         table = torch.stack(steps)
         metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=False)}
@@ -168,6 +169,7 @@ class Agent(ActorCriticAgent):
         critic_loss, spread = actor_critic.value_loss(values, targets), actor_critic.entropy(log_probs)
         self.optimiser.zero_grad()
         (policy_loss + config.value_coef * critic_loss - config.entropy_coef * spread).backward()
+        distributed.average_gradients(self.net.parameters())
         grad_norm = nn.utils.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
         self.optimiser.step()
         with torch.no_grad():
