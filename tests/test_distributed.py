@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from toy_envs import Corridor
 
 from touchline import checkpoint, training
+from touchline.sharing import share_of
 from touchline.train_config import TrainConfig
 
 AGENTS = {
@@ -147,6 +148,6 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert distributed.local_device("cuda") == "cuda:1"
     assert distributed.local_device("cpu") == "cpu"
-    share = training.share_of(config("ppo", "run").resolved())
+    share = share_of(config("ppo", "run").resolved())
     assert share.num_envs == 4
     assert share.seed != 3

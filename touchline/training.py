@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,31 +13,20 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from touchline import checkpoint, distributed, plugins, tracking
 from touchline.agents.parts import value_targets
-from touchline.agents.parts.actors import (
-    Actor,
-    ActorFactory,
-    Actors,
-    ProcessTransport,
-    RemoteActors,
-    ThreadActors,
-    Unroll,
-)
+from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
 from touchline.rollout import Buffer, collect_alternating, env_spec, side_by_side
+from touchline.sharing import MakeEnvs, actors_of, check_device, make_actor, parts_of, share_of
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, make_envs
 
 __all__ = ["Run", "TrainConfig", "make_envs", "resume", "saved_config", "train"]
 log = logging.getLogger(__name__)
-
-
-MakeEnvs = Callable[[TrainConfig], Any]
 
 
 class Run:
@@ -240,69 +228,6 @@ def resume(
 def saved_config(run: Path | str) -> TrainConfig:
     """The config of a run directory."""
     return config_of(TrainConfig, json.loads(checkpoint.load(Path(run, "checkpoint.pt"))["config"]))
-
-
-def share_of(config: TrainConfig) -> TrainConfig:
-    """What this process does of a training: all of it, or under torchrun a part of the envs with seeds of its own."""
-    world, rank = distributed.world_size(), distributed.rank()
-    if world == 1:
-        return config
-    if config.num_envs % world:
-        raise ValueError(f"expected num_envs to be a multiple of {world} processes, got {config.num_envs}")
-    if config.bonus:
-        raise ValueError(f"{', '.join(config.bonus)}: a bonus learns in one process alone; do without torchrun")
-    threads = max(1, (config.num_threads or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world)))
-    return replace(
-        config,
-        num_envs=config.num_envs // world,
-        num_threads=threads,
-        seed=config.seed + 1_000_003 * rank,
-        device=distributed.local_device(config.device),
-    )
-
-
-def check_device(device: str) -> None:
-    """Refuses a GPU that is not there."""
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        built = "for CUDA, but finds no GPU" if torch.version.cuda else "for the CPU alone"
-        raise ValueError(f"device {device!r}: torch {torch.__version__} was built {built}; take device='cpu'")
-
-
-def parts_of(config: TrainConfig) -> list[TrainConfig]:
-    """The vector envs that a run steps itself: one, two halves, or beside actors a small one for its shapes."""
-    if config.num_actors:
-        return [replace(config, num_envs=1, num_actors=0, reset_pool=0)]
-    if not config.double_buffer:
-        return [config]
-    return [replace(config, num_envs=config.num_envs // 2)] * 2
-
-
-def make_actor(
-    config: TrainConfig, make_envs: MakeEnvs, agent_config: Any, options: Mapping[str, Any], index: int, version: int
-) -> Actor:
-    """One of `config.num_actors` actors: its share of the envs, a copy of the policy, and matches of its own."""
-    number = config.num_actors
-    threads = config.num_threads or os.cpu_count() or 1
-    envs = make_envs(
-        replace(config, num_actors=0, num_envs=config.num_envs // number, num_threads=max(1, threads // number))
-    )
-    policy = plugins.load("agents", config.agent).make(env_spec(envs), agent_config, seed=config.seed, **options)
-    seed = np.random.SeedSequence([config.seed, index, version]).generate_state(1)[0] % 10**9
-    return Actor(index, envs, policy, agent_config.unroll_length, seed=int(seed))
-
-
-def actors_of(config: TrainConfig, make: ActorFactory, version: int) -> Actors:
-    """The actors that a config asks for, on threads, in processes or on Ray."""
-    if config.actors == "thread":
-        return ThreadActors(make, config.num_actors, version=version)
-    if config.actors == "process":
-        return RemoteActors(ProcessTransport(make), config.num_actors, version=version)
-    from touchline.agents.parts.ray_actors import RayTransport  # Ray is optional
-
-    threads = max(1, (config.num_threads or 1) // config.num_actors)
-    return RemoteActors(
-        RayTransport(make, address=config.ray_address, cpus=threads), config.num_actors, version=version
-    )
 
 
 def _run(

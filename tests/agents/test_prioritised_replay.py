@@ -332,3 +332,33 @@ def test_what_does_not_fit_is_refused():
         add(replay, history.play(4, actor=1))
     with pytest.raises(ValueError, match="holds no transition yet"):
         replay.sample(4)
+
+
+@pytest.mark.engine
+def test_stacked_mini_maps_of_the_engine_come_back_bit_for_bit():
+    import touchline
+    from touchline.rollout import Buffer, collect, env_spec
+
+    class Random:
+        def act(self, obs, generator):
+            return torch.randint(0, 19, (len(obs),), generator=generator), torch.zeros(len(obs))
+
+    envs = touchline.make_vec("academy_empty_goal_close", 3, observation="smm", stack=4, reset_pool=4)
+    spec, generator = env_spec(envs), torch.Generator().manual_seed(0)
+    assert spec.stack == 4
+    replay = PrioritisedReplay(spec, capacity=1200, num_columns=3, n_step=1)
+    obs, _ = envs.reset(seed=0)
+    played = []
+    for _ in range(3):
+        rollout, obs = collect(envs, Random(), obs, Buffer(spec, 3, 60), generator)
+        played.append(rollout.clone())
+        replay.add(rollout, rollout.reward[..., None], torch.ones_like(rollout.reward))
+    envs.close()
+    assert sum(len(rollout.final_index) for rollout in played) > 3
+    batch = replay.sample(200, generator=generator)
+    for k in range(200):
+        column, slot = divmod(int(batch.index[k]), replay._length)
+        rollout, t = played[slot // 60], slot % 60
+        assert torch.equal(batch.obs[k], rollout.obs[t, column])
+        assert torch.equal(batch.last_obs[k], rollout.next_obs()[t, column])
+    assert replay._frames.frames.shape[1] == 72 * 96 * 4 // 8

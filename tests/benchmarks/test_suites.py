@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from toy_envs import Corridor
 
-from touchline import plugins, training
+from touchline import cli, plugins, training
 from touchline.benchmarks import suites
 from touchline.benchmarks.suites import Suite
 from touchline.train_config import config_of
@@ -95,3 +95,23 @@ def test_the_runs_of_every_suite_are_well_formed(name, tmp_path):
 def test_a_wrong_name_says_what_exists():
     with pytest.raises(ValueError, match="no 'agent' in suites; there are agents, ppo_ablations"):
         suites.load("agent")
+
+
+@pytest.mark.engine
+def test_the_command_makes_a_suite_on_the_engine_and_shows_its_table(tmp_path, monkeypatch, capsys):
+    tiny = Suite(
+        variants={"small": {"agent": "ppo", "num_envs": 4, "agent_config": {"unroll_length": 64, "num_epochs": 1}}},
+        total_steps={"academy_empty_goal_close": 2048},
+        seeds=(0,),
+        episodes=4,
+    )
+    monkeypatch.setitem(suites.SUITES, "tiny", tiny)
+    arguments = ["benchmark", "--suite", "tiny", "--out", str(tmp_path), "--quiet"]
+    assert cli.run(arguments) == 0
+    out = capsys.readouterr().out
+    assert "| `academy_empty_goal_close` | small | 2,048 |" in out
+    assert "not run yet" not in out
+    assert (tmp_path / "table.md").read_text() in out
+    before = (tmp_path / "academy_empty_goal_close" / "small-0" / "eval.json").stat().st_mtime_ns
+    assert cli.run(arguments) == 0
+    assert (tmp_path / "academy_empty_goal_close" / "small-0" / "eval.json").stat().st_mtime_ns == before
