@@ -193,3 +193,61 @@ def test_an_unfolded_player_axis_is_refused_with_the_fix():
 def test_flags_that_are_not_bool_are_refused():
     with pytest.raises(ValueError, match="expected terminated of type bool"):
         gae(REWARDS, VALUES, NEXT_VALUES, NEVER.float(), NEVER, gamma=0.9, lam=0.9)
+
+
+# V-trace's fixed point, in a world of four states and two actions, by enumeration instead of sampling.
+
+GAMMA, STATES, STEPS = 0.9, 4, 3
+
+
+def small_world():
+    """Rewards and next states [S, A], and two policies [S, A]: who learns, and who acted."""
+    generator = torch.Generator().manual_seed(0)
+    reward = torch.randn(STATES, 2, generator=generator, dtype=torch.float64)
+    following = torch.randint(STATES, (STATES, 2), generator=generator)
+    pi, mu = (torch.randn(STATES, 2, generator=generator, dtype=torch.float64).softmax(-1) for _ in range(2))
+    return reward, following, pi, mu
+
+
+def true_values(policy):
+    """V of a policy, from its linear equations."""
+    reward, following, _, _ = small_world()
+    step = torch.zeros(STATES, STATES, dtype=torch.float64)
+    for s in range(STATES):
+        for a in range(2):
+            step[s, following[s, a]] += policy[s, a]
+    return torch.linalg.solve(torch.eye(STATES, dtype=torch.float64) - GAMMA * step, (policy * reward).sum(-1))
+
+
+def fixed_point(rho_bar, c_bar, lam):
+    """Where V-trace's targets, averaged over all ways to act for three steps, are the values they came from."""
+    reward, following, pi, mu = small_world()
+    ways = torch.cartesian_prod(*[torch.arange(2)] * STEPS)
+    state, action = torch.arange(STATES).repeat_interleave(len(ways)), ways.T.repeat(1, STATES)
+    states, chance = [state], torch.ones(len(state), dtype=torch.float64)
+    for t in range(STEPS):
+        chance = chance * mu[states[t], action[t]]
+        states.append(following[states[t], action[t]])
+    states, rewards = torch.stack(states), torch.stack([reward[states[t], action[t]] for t in range(STEPS)])
+    log_rhos = (pi.log() - mu.log())[states[:-1], action]
+    never, values = torch.zeros(rewards.shape, dtype=torch.bool), torch.zeros(STATES, dtype=torch.float64)
+    for _ in range(400):
+        options = {"gamma": GAMMA, "lam": lam, "rho_bar": rho_bar, "c_bar": c_bar}
+        result = vtrace(rewards, values[states[:-1]], values[states[1:]], never, never, log_rhos, **options)
+        values = (chance * result.targets[0]).view(STATES, -1).sum(-1)
+    return values
+
+
+@pytest.mark.parametrize(("c_bar", "lam"), [(1.0, 1.0), (0.5, 1.0), (1.0, 0.0)])
+def test_vtrace_converges_to_the_policy_between_both_whatever_the_trace(c_bar, lam):
+    """pi_rho ~ min(rho_bar mu, pi) (Espeholt et al. 2018, section 4.1); not to who learns, nor to who acted."""
+    _, _, pi, mu = small_world()
+    between = torch.minimum(mu, pi)
+    values = fixed_point(1.0, c_bar, lam)
+    assert_close(values, true_values(between / between.sum(-1, keepdim=True)))
+    assert (values - true_values(pi)).abs().max() > 0.05
+    assert (values - true_values(mu)).abs().max() > 0.05
+
+
+def test_vtrace_without_truncation_converges_to_the_learning_policy():
+    assert_close(fixed_point(1e9, 1.0, 1.0), true_values(small_world()[2]))
