@@ -38,7 +38,8 @@ def main(name: str, out: str) -> None:
                 panel.fill_between(grid / 1e6, 100 * every.min(0), 100 * every.max(0), color=f"C{number}", alpha=0.15)
         panel.set(title=scenario, xlabel="environment steps, millions", ylim=(0, 102))
         panel.grid(alpha=0.3)
-        panel.legend(frameon=False, fontsize=7)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(frameon=False, fontsize=7)
     np.atleast_1d(panels)[0].set_ylabel("success in training, % of the last 100")
     figure.tight_layout()
     figure.savefig(out)
