@@ -57,6 +57,23 @@ def test_floats_and_pictures_of_other_bytes_travel_as_they_are():
     assert pack(rollout, PICTURES.stack) is rollout
 
 
+def test_floats_of_0_and_255_and_a_last_observation_of_other_bytes_travel_as_they_are():
+    rollout = History(PICTURES).play(5)
+    floats = rollout._replace(obs=rollout.obs.float(), final_obs=rollout.final_obs.float())
+    assert pack(floats, PICTURES.stack) is floats
+    rollout = History(PICTURES, ends=1.0).play(5)
+    rollout.final_obs[2, 0, 0, 0] = 7
+    assert pack(rollout, PICTURES.stack) is rollout
+
+
+def test_many_episodes_that_end_in_the_same_step_arrive_each_with_its_own_end():
+    history = History(PICTURES, columns=5, ends=1.0)
+    for _ in range(2):
+        rollout = history.play(6)
+        assert len(rollout.final_index) == 30
+        same(rollout, unpack(pack(rollout, PICTURES.stack)))
+
+
 def test_stacked_mini_maps_shrink_to_a_twentyfifth():
     history = History(EnvSpec((72, 96, 16), "uint8", 19, stack=4), columns=4, ends=0.02)
     rollout = history.play(32)
