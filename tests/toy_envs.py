@@ -63,7 +63,8 @@ class ToyEnv(VectorEnv):
             info["lost"] = lost
         if ended.any():
             info["final_obs"], info["_final_obs"] = self._observe().copy(), ended & ~lost
-            info["final_obs"][lost] = np.nan
+            if lost.any():  # bytes have no NaN
+                info["final_obs"][lost] = np.nan
             goals = (self.total > 0).astype(int)
             info["episode"] = {
                 "r": self.total.copy(),
@@ -171,6 +172,23 @@ class Corridor(ToyEnv):
 
     def pay(self, action):
         return (2.0 * action - 1.0) * self.sign * (self.time % 3 == 0)
+
+
+class Pictures(Corridor):
+    """`Corridor`, seen as two stacked pictures of one pixel, of 0 and 255: its sign, whether it starts, odd times."""
+
+    stack = 2
+
+    def __init__(self, num_envs: int = 8) -> None:
+        super().__init__(num_envs)
+        self.single_observation_space = spaces.Box(0, 255, (1, 1, 3 * self.stack), np.uint8)
+
+    def _observe(self) -> np.ndarray:
+        frames = [self._frame(np.maximum(self.time - age, 0)) for age in reversed(range(self.stack))]
+        return np.concatenate(frames, -1)[:, None, None]
+
+    def _frame(self, time: np.ndarray) -> np.ndarray:
+        return 255 * np.stack([self.sign > 0, time == 0, time % 2 == 1], -1).astype(np.uint8)
 
 
 class Chain(ToyEnv):

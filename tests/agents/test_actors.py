@@ -14,17 +14,18 @@ import torch
 from torch.testing import assert_close
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from toy_envs import SPEC, Corridor
+from toy_envs import SPEC, Corridor, Pictures
 
 from touchline.agents import impala
 from touchline.agents.parts.actors import Actor, ProcessTransport, RemoteActors, ThreadActors
-from touchline.rollout import Buffer, collect, side_by_side
+from touchline.agents.parts.packing import PackedRollout
+from touchline.rollout import Buffer, collect, env_spec, side_by_side
 
 CONFIG = impala.Config(unroll_length=6, policy_hidden=(8,), value_hidden=(8,), shared_encoder=False)
 
 
-def agent(seed=0):
-    return impala.make(SPEC, CONFIG, seed=seed)
+def agent(seed=0, spec=SPEC):
+    return impala.make(spec, CONFIG, seed=seed)
 
 
 def actors(number=2, envs=None, queue_length=2):
@@ -129,7 +130,8 @@ def test_rollouts_side_by_side_keep_their_last_observations():
 
 def make_one(kind, index, version):
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    return Actor(index, kind(num_envs=4), agent(), 6, seed=10 * index + version)
+    envs = kind(num_envs=4)
+    return Actor(index, envs, agent(spec=env_spec(envs)), 6, seed=10 * index + version)
 
 
 class Fatal(Corridor):
@@ -189,6 +191,21 @@ def test_actors_elsewhere_play_as_one_here_does(elsewhere):
         assert unroll.version == 0
         for name in ("obs", "action", "reward", "truncated", "behaviour_log_prob", "final_obs"):
             assert torch.equal(getattr(unroll.rollout, name), getattr(same.rollout, name)), name
+
+
+def test_pictures_travel_packed_and_arrive_as_they_were_seen(elsewhere, monkeypatch):
+    pool, here, travelled = elsewhere(Pictures, number=1), make_one(Pictures, 0, 0), []
+    policy, wait = agent(seed=4, spec=env_spec(here.envs)), pool._transport.wait
+    monkeypatch.setattr(pool._transport, "wait", lambda: travelled.append(wait()) or travelled[-1])
+    pool.publish(0, policy.policy_state())
+    for _ in range(3):
+        arrived, same = pool.take().rollout, here.play(0, policy.policy_state()).rollout
+        _, unroll = travelled[-1]
+        assert isinstance(unroll.rollout, PackedRollout)
+        assert unroll.rollout.stack == Pictures.stack
+        for name, value in same._asdict().items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, getattr(arrived, name)), name
 
 
 def test_actors_elsewhere_take_the_newest_weights(elsewhere):
