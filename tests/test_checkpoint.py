@@ -124,7 +124,7 @@ def test_a_missing_file_and_another_format_are_told_apart(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load(tmp_path / "checkpoint.pt")
     torch.save({"format_version": 99}, tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match="expected format_version 1, got 99"):
+    with pytest.raises(CheckpointError, match="expected format_version 2, got 99"):
         load(tmp_path / "checkpoint.pt")
 
 

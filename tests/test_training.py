@@ -1,10 +1,11 @@
 """The loop: run directories, resuming bitwise, interrupts, presets, bonuses."""
 
 import csv
+import importlib
 import json
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from toy_envs import Corridor, ObservationAction
 
+import touchline.curiosity
 from touchline import checkpoint, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
 from touchline.tracking import CsvTracker, EpisodeStatistics
 from touchline.train_config import config_of
 from touchline.training import TrainConfig, resume, train
-from touchline.types import Stream
 
 AGENT = {
     "unroll_length": 8,
@@ -247,14 +248,20 @@ def test_unknown_names_say_what_exists(tmp_path):
 # Bonuses.
 
 
+STEPS = '''"""Pays for action 0 and carries, per column, how many steps it has seen."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+
 @dataclass(frozen=True)
-class BonusConfig:
-    coef: float = 3.0
+class Config:
+    coef: float = 0.5
 
 
 class CountSteps:
-    """Pays for action 0 and carries, per column, how many steps it has seen."""
-
     def __init__(self, coef):
         self.streams = (Stream("novelty", gamma=0.9, coef=coef),)
         self.updates = 0
@@ -276,19 +283,23 @@ class CountSteps:
         self.updates = state["updates"]
 
 
-class BonusFile:
-    Config = BonusConfig
-
-    @staticmethod
-    def make(spec, config, *, seed, device):
-        return CountSteps(config.coef)
+def make(spec, config, *, seed, device):
+    return CountSteps(config.coef)
+'''
 
 
-def test_a_bonus_gets_a_stream_and_its_state_and_carry_are_resumed(tmp_path, monkeypatch):
-    load = plugins.load
-    monkeypatch.setattr(
-        training.plugins, "load", lambda room, name: BonusFile if room == "curiosity" else load(room, name)
-    )
+@pytest.fixture
+def steps_bonus(tmp_path, monkeypatch):
+    """A bonus that is one file, put where the exploration modules lie."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "steps.py").write_text(STEPS)
+    monkeypatch.setattr(touchline.curiosity, "__path__", [*touchline.curiosity.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, "touchline.curiosity.steps", raising=False)
+    importlib.invalidate_caches()
+
+
+def test_a_bonus_gets_a_stream_and_its_state_and_carry_are_resumed(tmp_path, steps_bonus):
     settings = config(tmp_path / "whole", 6, bonus=("steps",), bonus_config={"steps": {"coef": 1.0}})
     result = train(settings, make_envs=toy)
     assert result["metrics"]["novelty/updates"] == 6
@@ -300,6 +311,17 @@ def test_a_bonus_gets_a_stream_and_its_state_and_carry_are_resumed(tmp_path, mon
     assert same(first, second)
     assert second["carries"]["steps"][0].tolist() == [48.0] * 8
     assert checkpoint.load_policy(tmp_path / "whole").act(np.zeros((2, 3), np.float32)).shape == (2,)
+
+
+def test_a_wrong_bonus_says_which_there_are_and_fields_of_a_bonus_that_was_not_asked_for_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no 'curious' among bonus modules; there are count, episodic_curiosity, icm"):
+        train(config(tmp_path / "a", bonus=("curious",)), make_envs=toy)
+    with pytest.raises(ValueError, match="no 'count' among value target modules; there are adaptive_td"):
+        train(config(tmp_path / "b", value_target="count"), make_envs=toy)
+    with pytest.raises(ValueError, match="bonus_config of rnd, but not bonus: give --bonus rnd too"):
+        train(config(tmp_path / "c", bonus_config={"rnd": {"coef": 1.0}}), make_envs=toy)
+    with pytest.raises(ValueError, match="no colour in Config; there are coef"):
+        train(config(tmp_path / "d", bonus=("rnd",), bonus_config={"rnd": {"colour": 1.0}}), make_envs=toy)
 
 
 # Actors that play while the agent learns.

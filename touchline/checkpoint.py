@@ -26,7 +26,7 @@ from touchline.networks import torch_threads
 from touchline.train_config import TrainConfig, config_of
 from touchline.types import EnvSpec, Stream
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class CheckpointError(RuntimeError):

@@ -156,8 +156,12 @@ class Train:
     """The run directory; None is a new one under runs/."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Name of an exploration module; may be given several times."""
+    bonus_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field of a module's config, e.g. `--bonus-config rnd.coef=0.1`; may be given several times."""
     value_target: str | None = None
-    """gae, vtrace or n_step."""
+    """gae, vtrace, n_step or adaptive_td."""
+    value_target_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field of its config, e.g. `--value-target-config num_members=3`; may be given several times."""
     checkpoint_interval: int = 500_000
     """Environment steps between checkpoints."""
     double_buffer: bool | None = None
@@ -188,6 +192,8 @@ class Train:
             options = {
                 f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("resume", "quiet")
             }
+            options["bonus_config"] = _nested(self.bonus_config)
+            options["value_target_config"] = _values(self.value_target_config)
             config = training.TrainConfig(**options).resolved()
             config = dataclasses.replace(config, agent_config=_agent_config(config, rest))
             if not quiet:
@@ -196,6 +202,34 @@ class Train:
         if distributed.rank() == 0:
             _report_training(result)
         return 130 if result["interrupted"] else 0
+
+
+def _values(pairs: Sequence[str]) -> dict[str, Any]:
+    """{field: value} of texts like `coef=0.1`; values are Python literals, or words."""
+    import ast
+
+    out = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"expected FIELD=VALUE, got {pair!r}")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+        out[name] = value
+    return out
+
+
+def _nested(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """{module: {field: value}} of texts like `rnd.coef=0.1`."""
+    out: dict[str, dict[str, Any]] = {}
+    for name, value in _values(pairs).items():
+        module, dot, field = name.partition(".")
+        if not dot:
+            raise ValueError(f"expected MODULE.FIELD=VALUE, got {name}={value}")
+        out.setdefault(module, {})[field] = value
+    return out
 
 
 def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:

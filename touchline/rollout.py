@@ -19,7 +19,8 @@ class Policy(Protocol):
     """What `collect` asks of an agent.
 
     One with a memory has `initial_state(B)`, the memory [2, B, H] at the start of an episode, or None, and then
-    `act_recurrent(obs, state, generator)`, which gives the state after it beside actions and log-probabilities.
+    `act_recurrent(obs, state, generator)`, which gives the state after it beside actions and log-probabilities. Where
+    several policies take turns in acting, `acting(state)` says which did, [B] int8, given the state after the step.
     """
 
     def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -46,6 +47,7 @@ class Rollout(NamedTuple):
         actor: which of the actors played it.
         initial_state: [2, B, H] memory of a recurrent policy before obs[0].
         priority: [T, B], how much its actor expects to be learned from each transition, if it was asked.
+        acting: [T, B] int8, the stream whose policy acted, where several take turns (MULEX).
     """
 
     obs: Tensor
@@ -62,6 +64,7 @@ class Rollout(NamedTuple):
     actor: int = 0
     initial_state: Tensor | None = None
     priority: Tensor | None = None
+    acting: Tensor | None = None
 
     def next_obs(self) -> Tensor:
         """[T, B, *obs] observations the transitions really ended in (a copy)."""
@@ -153,6 +156,7 @@ class Buffer:
         self.behaviour_log_prob = np.zeros((T, B), np.float32)
         self.mask = np.ones((T, B), bool)
         self.state: Tensor | None = None  # memory of a recurrent policy after the last rollout
+        self.acting = torch.zeros((T, B), dtype=torch.int8)
         names = ("obs", "action", "reward", "terminated", "truncated", "behaviour_log_prob", "mask")
         self.tensors = {name: torch.from_numpy(getattr(self, name)) for name in names}
 
@@ -168,7 +172,8 @@ def env_spec(envs: Any) -> EnvSpec:
     actions = envs.single_action_space
     num_actions = int(actions.nvec[0]) if hasattr(actions, "nvec") else int(actions.n)
     stack = int(getattr(envs, "stack", 1))
-    return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players, stack=stack)
+    features = dict(getattr(envs, "features", {}))
+    return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players, stack=stack, features=features)
 
 
 class _Recording:
@@ -190,6 +195,7 @@ class _Recording:
         if buffer.state is None and hasattr(policy, "initial_state"):
             buffer.state = policy.initial_state(buffer.columns)
         self._first_state = None if buffer.state is None else buffer.state.clone()
+        self._takes_turns = buffer.state is not None and hasattr(policy, "acting")
 
     def act(self, t: int, policy: Policy, generator: torch.Generator) -> np.ndarray:
         """The actions of step t, as the envs take them."""
@@ -198,6 +204,8 @@ class _Recording:
             action, log_prob = policy.act(obs, generator)
         else:
             action, log_prob, self.buffer.state = policy.act_recurrent(obs, state, generator)
+            if self._takes_turns:
+                self.buffer.acting[t] = policy.acting(self.buffer.state)
         self.buffer.action[t] = action.numpy(force=True)
         self.buffer.behaviour_log_prob[t] = log_prob.numpy(force=True)
         return self._env_actions[t]
@@ -237,6 +245,7 @@ class _Recording:
             num_players=self._players,
             episodes={name: np.concatenate(parts) for name, parts in self._episodes.items()},
             initial_state=self._first_state,
+            acting=self.buffer.acting if self._takes_turns else None,
         )
 
 

@@ -31,7 +31,8 @@ class TrainConfig:
             and one beside actors, which act with one each.
         out: the run directory; None is a new one under `runs/`.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
-        value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one.
+        value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one;
+            `value_target_config` holds its fields.
         agent_config: fields of the agent's own config, over the preset's.
         checkpoint_interval: environment steps between checkpoints.
     """
@@ -65,6 +66,7 @@ class TrainConfig:
     bonus: tuple[str, ...] = ()
     bonus_config: dict[str, dict[str, Any]] = field(default_factory=dict)
     value_target: str | None = None
+    value_target_config: dict[str, Any] = field(default_factory=dict)
     agent_config: dict[str, Any] = field(default_factory=dict)
     checkpoint_interval: int = 500_000
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from touchline import checkpoint, distributed, plugins, tracking
+from touchline import checkpoint, distributed, exploration, plugins, tracking
 from touchline.agents.parts import value_targets
 from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
@@ -37,7 +37,6 @@ class Run:
         envs: stepped in turns with learning, one vector env, or two that are stepped in turns with acting
             (`config.double_buffer`); beside actors the first only tells the shapes.
         make_envs: makes the vector envs of actors.
-        share: what this process does of it, see `share_of`.
         share: what this process does of it, see `share_of`; None is everything.
         version: updates made before; actors of a resumed run draw other matches than they began with.
     """
@@ -56,18 +55,12 @@ class Run:
         share = share or config
         self.config, self.envs, self.actors, self.device = config, list(envs), None, share.device
         spec, seed, device, number = env_spec(envs[0]), config.seed, share.device, config.num_actors or 1
-        self.bonuses = {}
-        for name in config.bonus:
-            module = plugins.load("curiosity", name)
-            bonus_config = config_of(module.Config, config.bonus_config.get(name, {}))
-            self.bonuses[name] = module.make(spec, bonus_config, seed=seed, device=device)
-        module, values, target = plugins.load("agents", config.agent), dict(config.agent_config), None
+        self.bonuses = exploration.bonuses_of(config, spec, device)
+        module, values = plugins.load("agents", config.agent), dict(config.agent_config)
         if config.value_target in value_targets.NAMES:
             values["value_target"] = config.value_target
-        elif config.value_target is not None:
-            maker = plugins.load("curiosity", config.value_target)
-            target = maker.make(spec, maker.Config(), seed=seed, device=device)
         agent_config = config_of(module.Config, values)
+        target = exploration.target_of(config, agent_config, spec, device)
         options: dict[str, Any] = {"bonus_streams": [s for bonus in self.bonuses.values() for s in bonus.streams]}
         scores = {}
         if getattr(module, "REPLAYS", False):
@@ -75,7 +68,8 @@ class Run:
             scores["scores"] = [bonus.score for bonus in self.bonuses.values() if hasattr(bonus, "score")]
         self.agent = module.make(spec, agent_config, value_target=target, seed=seed, device=device, **options, **scores)
         if config.compile:
-            self.agent.net.compile()
+            for net in getattr(self.agent, "nets", [self.agent.net]):
+                net.compile()
         self.generator = torch.Generator().manual_seed(share.seed)
         count = share.num_envs // number if config.num_actors else sum(one.num_envs for one in envs)
         columns = count * spec.num_players
@@ -116,6 +110,20 @@ class Run:
             metrics["time/learn_seconds"] = now - collected
             metrics["time/env_steps_per_second"] = (self.env_steps - first) / (now - started)
             yield Update(self.env_steps, metrics, rollout.episodes)
+
+    def pretrain(self) -> None:
+        """Random play for the bonuses that learn before the training; its steps count."""
+        wanted = {name: bonus for name, bonus in self.bonuses.items() if getattr(bonus, "random_steps", 0)}
+        if not wanted:
+            return
+        steps = max(bonus.random_steps for bonus in wanted.values())
+        rollouts = list(exploration.random_play(self.envs[0], self.agent.spec, steps, seed=self.config.seed))
+        for name, bonus in wanted.items():
+            metrics = bonus.pretrain(rollouts)
+            log.info("%s learned from random play: %s", name, metrics)
+        self.env_steps += sum(rollout.action.numel() // rollout.num_players for rollout in rollouts)
+        if self.actors is None:
+            self.obs[0], _ = self.envs[0].reset(seed=self.config.seed)
 
     def _precision(self) -> torch.autocast:
         """bfloat16 for the networks, if asked for."""
@@ -256,6 +264,8 @@ def _run(
         if saved is not None:
             run.load_state_dict(saved)
             statistics.load_state_dict(saved["statistics"])
+        else:
+            run.pretrain()
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")

@@ -137,11 +137,27 @@ class EnvSpec:
         num_actions: A, size of the discrete action set.
         num_players: N controlled players; arrays carry an N axis only if N > 1.
         stack: frames that an observation holds along its last axis, oldest first; a reset fills all with the first.
+        features: where observations hold what, {name: places on their last axis, in the newest frame}; the names are
+            in `FEATURES`, and an environment without football has none.
     """
 
     observation_shape: tuple[int, ...]
     observation_dtype: str
     num_actions: int
     num_players: int = 1
-    extra: dict[str, str] = field(default_factory=dict)
     stack: int = 1
+    features: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+FEATURES = {
+    "ball": "x and y of the ball, each in [-1, 1] on the pitch",
+    "player": "x and y of the controlled player, each in [-1, 1] on the pitch",
+    "own_team": "x and y of all eleven of the own team",
+    "controlled": "which of the eleven is controlled, one-hot",
+    "owner": "who owns the ball: nobody, own team, other team, one-hot; two numbers leave nobody out",
+    "game_mode": "of the engine's seven, one-hot",
+    "clocks": "what tells time, not place: steps left, score, tiredness, held actions, who is controlled",
+    "ball_plane": "the picture's plane of the ball",
+    "player_plane": "the picture's plane of the controlled player",
+}
+"""What `EnvSpec.features` may say of an observation's last axis."""

@@ -19,6 +19,7 @@ from trials import ProbeWorlds
 
 from touchline.agents import apex_dqn
 from touchline.agents.parts.actors import Actor
+from touchline.agents.parts.q_learning import of_action
 from touchline.networks import scoped_seed
 from touchline.types import Stream
 
@@ -135,7 +136,7 @@ def test_the_gradient_step_is_the_one_in_the_paper():
     agent._step(torch.Generator().manual_seed(9))
     for ours, theirs in zip(agent.net.parameters(), hand.parameters(), strict=True):
         assert_close(ours, theirs)
-    priorities = agent.replay._tree[batch.index]
+    priorities = agent.replay._trees[0][batch.index]
     sizes = ((y - q).abs().detach().double() + 1e-6) ** 0.6
     last = {int(i): size.item() for i, size in zip(batch.index, sizes, strict=True)}
     assert_close(priorities, np.array([last[int(i)] for i in batch.index]), rtol=1e-4, atol=1e-6)
@@ -149,9 +150,9 @@ def test_an_actor_s_priorities_are_the_errors_that_the_learner_would_find():
     agent.learn(rollout, generator=trial.generator)
     batch = agent.replay.sample(400, generator=trial.generator)
     best = agent._best(agent.net(batch.last_obs))
-    bootstrap = apex_dqn._of_action(agent.target_net(batch.last_obs), best)
+    bootstrap = of_action(agent.target_net(batch.last_obs), best)
     y = apex_dqn.n_step_targets(batch.rewards, batch.num_steps, batch.terminated, bootstrap, gamma=agent._gamma)
-    errors = (y - apex_dqn._of_action(agent.net(batch.obs), batch.action)).abs()[:, 0]
+    errors = (y - of_action(agent.net(batch.obs), batch.action)).abs()[:, 0]
     column, t = np.divmod(batch.index, agent.replay._length)
     assert_close(priority[t, column], errors.detach())
 
@@ -162,7 +163,7 @@ def test_an_actor_sends_priorities_and_the_learner_keeps_them():
     rollout = actor.play(0, trial.agent.policy_state()).rollout
     assert rollout.priority.shape == (8, 8)
     trial.agent.learn(rollout._replace(priority=torch.full((8, 8), 2.0)), generator=trial.generator)
-    numbers = trial.agent.replay._tree[np.arange(4000)]
+    numbers = trial.agent.replay._trees[0][np.arange(4000)]
     assert_close(numbers[numbers > 0], np.full(len(trial.agent.replay), (2 + 1e-6) ** 0.6))
 
 
@@ -241,7 +242,7 @@ def test_importance_weights_make_up_for_drawing_what_surprises_more_often(invert
     if inverted:
         trial.agent.replay = Inverted(trial.agent.replay)
     trial.learn(120)
-    paid = trial.agent.replay._reward[trial.agent.replay._tree[np.arange(4000)] > 0].mean()
+    paid = trial.agent.replay._reward[trial.agent.replay._trees[0][np.arange(4000)] > 0].mean()
     values = [trial.value(sign, 1.0, 0.0) for sign in (-1.0, 1.0)]
     if inverted:
         assert min(values) > 2.5 * paid
@@ -379,8 +380,8 @@ def test_masked_transitions_are_never_drawn():
     rollout = trial.collect()
     assert not rollout.mask[5, 2]
     trial.agent.learn(rollout, generator=trial.generator)
-    assert trial.agent.replay._tree[np.array([2 * trial.agent.replay._length + 5])] == 0
-    assert trial.agent.replay._tree[np.array([2 * trial.agent.replay._length + 4])] > 0
+    assert trial.agent.replay._trees[0][np.array([2 * trial.agent.replay._length + 5])] == 0
+    assert trial.agent.replay._trees[0][np.array([2 * trial.agent.replay._length + 4])] > 0
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -14,6 +14,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,10 @@ from torch import Tensor, nn
 
 from touchline import distributed, returns
 from touchline.agents.parts.checks import check_choices, check_ranges, rewards_of
+from touchline.agents.parts.mulex_agent import MulexAgent, make_parts
 from touchline.agents.parts.prioritised_replay import Batch, PrioritisedReplay, Transitions
+from touchline.agents.parts.q_learning import epsilon_ladder, huber, n_step_targets, of_action
+from touchline.curiosity import mulex
 from touchline.networks import ACTIVATIONS, ENCODERS, DuelingQ, scoped_seed
 from touchline.rollout import Rollout
 from touchline.types import EnvSpec, Stream
@@ -59,7 +63,14 @@ class Config:
         priority_exponent: alpha, how much priorities count; 0 draws uniformly.
         importance_exponent: beta, how much importance weights make up for that.
         weight_norm: weights are divided by the largest of the "batch" or the "buffer".
-        epsilon, epsilon_alpha: of the ladder, see `epsilon_ladder`.
+        epsilon, epsilon_alpha: of the ladder, see `parts.q_learning.epsilon_ladder`.
+        rescore: ask bonuses again what drawn transitions pay (where they can say); False keeps what they paid when they
+            were played.
+        mulex: None acts greedily in the weighted sum of all streams' values; a schedule of `curiosity.mulex` gives each
+            stream a policy of its own, which take turns.
+        mulex_steps: of a turn of the schedule "steps".
+        share_experience: MULEX's policies learn from each other's transitions too (False is an ablation).
+        share_encoder: MULEX's networks share one encoder.
         hidden: widths of the MLP.
         cnn_depths: channels of the CNN's blocks.
     """
@@ -88,6 +99,11 @@ class Config:
     weight_norm: str = "batch"
     epsilon: float = 0.4
     epsilon_alpha: float = 7.0
+    rescore: bool = True
+    mulex: str | None = None
+    mulex_steps: int = 50
+    share_experience: bool = True
+    share_encoder: bool = False
     normalise_observations: bool = True
     encoder: str = "auto"
     hidden: tuple[int, ...] = (256, 256)
@@ -101,40 +117,14 @@ class Config:
         check_ranges(self, at_least_1=counts, share=shares)
         check_ranges(self, above_0=("replay_ratio", "learning_rate", "optimiser_eps", "max_grad_norm"))
         check_choices(self, optimiser=OPTIMISERS, weight_norm=NORMS, encoder=ENCODERS, activation=tuple(ACTIVATIONS))
+        if self.mulex is not None:
+            check_choices(self, mulex=mulex.SCHEDULES)
+            check_ranges(self, at_least_1=("mulex_steps",))
         if self.value_target != "n_step":
             raise ValueError(
                 f"{self.value_target} follows a whole rollout of the policy that learns; replay holds single "
                 "transitions of older ones: value_target must be n_step, or take ppo or impala"
             )
-
-
-def epsilon_ladder(num_actors: int, *, epsilon: float = 0.4, alpha: float = 7.0) -> Tensor:
-    """epsilon^(1 + alpha i / (N - 1)) of actor i of N, [N] (Horgan et al. 2018, section 4.1)."""
-    place = torch.arange(num_actors, dtype=torch.float64) / max(1, num_actors - 1)
-    return (epsilon ** (1 + alpha * place)).float()
-
-
-def n_step_targets(
-    rewards: Tensor, num_steps: Tensor, terminated: Tensor, bootstrap: Tensor, *, gamma: Tensor
-) -> Tensor:
-    """sum_j gamma^j r_j + gamma^m bootstrap, the latter only where nothing terminated, [K, M].
-
-    Args:
-        rewards: [n, K, M], 0 after an end.
-        num_steps: [K], m, up to n.
-        terminated: [K] bool.
-        bootstrap: [K, M] values of where the steps led.
-        gamma: [M].
-    """
-    discounts = gamma ** torch.arange(len(rewards), device=gamma.device)[:, None]  # [n, M]
-    follows = gamma ** num_steps[:, None] * (~terminated)[:, None]
-    return (discounts[:, None] * rewards).sum(0) + follows * bootstrap
-
-
-def huber(error: Tensor) -> Tensor:
-    """Half the square up to 1, linear beyond (Mnih et al. 2015, https://doi.org/10.1038/nature14236)."""
-    size = error.abs()
-    return torch.where(size <= 1, 0.5 * error.square(), size - 0.5)
 
 
 Score = Callable[[Transitions], Mapping[str, Tensor]]
@@ -251,14 +241,23 @@ class Agent:
         Returns:
             Metrics, means over the gradient steps.
         """
-        config = self.config
         rewards = rewards_of(rollout, rewards, self.streams, "cpu")
-        if rollout.priority is None:
-            on_device = {name: reward.to(self.device) for name, reward in rewards.items()}
-            rollout = rollout._replace(priority=self.annotate(rollout.to(self.device), on_device).priority)
+        priority = rollout.priority
+        if priority is None:
+            priority = self.priorities(rollout, rewards)
         if self.replay is None:
-            self.replay = self._make_replay(rollout.action.shape[1])
-        self.replay.add(rollout, torch.stack(list(rewards.values()), -1), rollout.priority)
+            self.replay = self.make_replay(rollout.action.shape[1], len(self.streams))
+        self.replay.add(rollout, torch.stack(list(rewards.values()), -1), priority)
+        return self.improve(rollout, generator=generator, progress=progress)
+
+    def priorities(self, rollout: Rollout, rewards: Mapping[str, Tensor]) -> Tensor:
+        """[T, B] first priorities of a rollout with the rewards of all streams."""
+        on_device = {name: reward.to(self.device) for name, reward in rewards.items()}
+        return self.annotate(rollout.to(self.device), on_device).priority
+
+    def improve(self, rollout: Rollout, *, generator: torch.Generator, progress: float = 0.0) -> dict[str, float]:
+        """What `learn` does once the rollout is stored."""
+        config = self.config
         if self.net.normaliser is not None:
             self.net.normaliser.update(distributed.everyones(rollout.obs[:-1][rollout.mask].to(self.device)))
         metrics = {"train/replay_transitions": float(len(self.replay))}
@@ -278,13 +277,15 @@ class Agent:
             metrics |= {f"train/{k}": x for k, x in zip(names, torch.stack(steps).mean(0).tolist(), strict=True)}
         return metrics
 
-    def _make_replay(self, columns: int) -> PrioritisedReplay:
+    def make_replay(self, columns: int, num_streams: int, *, num_learners: int = 1) -> PrioritisedReplay:
+        """An empty replay for rollouts of so many columns, or the one of the checkpoint."""
         config = self.config
         replay = PrioritisedReplay(
             self.spec,
             capacity=config.replay_capacity,
             num_columns=columns * self.num_actors,
-            num_streams=len(self.streams),
+            num_streams=num_streams,
+            num_learners=num_learners,
             n_step=config.n_step,
             alpha=config.priority_exponent,
             pack_frames=config.pack_frames,
@@ -308,9 +309,9 @@ class Agent:
         with torch.no_grad():
             target_values = self.target_net(last_obs)
             best = self._best(self.net(last_obs) if config.double else target_values)
-            bootstrap = _of_action(target_values, best)
+            bootstrap = of_action(target_values, best)
             targets = n_step_targets(rewards, num_steps, terminated, bootstrap, gamma=self._gamma)
-        predicted = _of_action(self.net(obs), action)
+        predicted = of_action(self.net(obs), action)
         errors = targets - predicted
         loss = (weight[:, None] * huber(errors)).sum(1).mean()
         self.optimiser.zero_grad()
@@ -328,7 +329,7 @@ class Agent:
 
     def _rescored(self, batch: Batch) -> Tensor:
         """The batch's rewards [n, K, M], those of bonuses that can say what they would pay today put in anew."""
-        if not self.scores:
+        if not self.scores or not self.config.rescore:
             return batch.rewards
         rewards, names = batch.rewards.clone(), [stream.name for stream in self.streams]
         for j in range(len(rewards)):
@@ -336,6 +337,8 @@ class Agent:
             transitions = Transitions(*(x.to(self.device) for x in transitions))
             for score in self.scores:
                 for name, paid in score(transitions).items():
+                    if name not in names:  # another MULEX policy's
+                        continue
                     rewards[j, :, names.index(name)] = paid.cpu() * (j < batch.num_steps)
         return rewards
 
@@ -371,11 +374,6 @@ class Agent:
         self.net.load_state_dict(state["net"])
 
 
-def _of_action(values: Tensor, action: Tensor) -> Tensor:
-    """[K, M] of actions [K] among action values [K, M, A]."""
-    return values.gather(-1, action[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
-
-
 def make(
     spec: EnvSpec,
     config: Config | None = None,
@@ -386,7 +384,7 @@ def make(
     scores: Sequence[Score] = (),
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> Agent:
+) -> Agent | MulexAgent:
     """An Ape-X DQN agent whose weights depend on `seed` alone.
 
     Args:
@@ -400,10 +398,11 @@ def make(
     if cut := [stream.name for stream in bonus_streams if not stream.episodic]:
         raise ValueError(f"{', '.join(cut)}: returns that run on through ends of episodes need rollouts, not replay")
     streams = (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
-    with scoped_seed(seed):
-        net = DuelingQ(
+
+    def make_net(num_values: int) -> DuelingQ:
+        return DuelingQ(
             spec,
-            num_values=len(streams),
+            num_values=num_values,
             encoder=config.encoder,
             hidden=config.hidden,
             activation=config.activation,
@@ -412,4 +411,48 @@ def make(
             dueling=config.dueling,
             normalise_observations=config.normalise_observations,
         )
-    return Agent(spec, config, streams, net, num_actors=num_actors, scores=scores, device=device)
+
+    options = {"num_actors": num_actors, "scores": scores, "device": device}
+    if config.mulex is None:
+        with scoped_seed(seed):
+            return Agent(spec, config, streams, make_net(len(streams)), **options)
+    parts = make_parts(
+        streams,
+        partial(make_net, 1),
+        lambda stream, net: Agent(spec, config, (stream,), net, **options),
+        encoders=("encoder",) if config.share_encoder else (),
+        seed=seed,
+    )
+    scheduler = mulex.Scheduler(config.mulex, len(streams), steps=config.mulex_steps)
+    return MulexAgent(parts, scheduler, share_experience=config.share_experience, learn=learn_from_one_replay)
+
+
+def learn_from_one_replay(
+    parts: Sequence[Agent],
+    rollout: Rollout,
+    rewards: Mapping[str, Tensor],
+    drawable: Tensor,
+    *,
+    generator: torch.Generator,
+    progress: float,
+) -> list[dict[str, float]]:
+    """`learn` of several agents, a stream each, that share what is stored and each have priorities of their own.
+
+    Args:
+        rewards: {stream: [T, B]} of all of them, in their order.
+        drawable: [T, B, M] bool, what each of them may learn from.
+
+    Returns:
+        Metrics of each.
+    """
+    names = list(rewards)
+    if parts[0].replay is None:
+        columns = rollout.action.shape[1]
+        storage = parts[0].make_replay(columns, len(parts), num_learners=len(parts))
+        for m, part in enumerate(parts):
+            part.replay = storage.of(m)
+    firsts = [part.priorities(rollout, {name: rewards[name]}) for part, name in zip(parts, names, strict=True)]
+    parts[0].replay.add(
+        rollout, torch.stack([rewards[name] for name in names], -1), torch.stack(firsts, -1), drawable=drawable
+    )
+    return [part.improve(rollout, generator=generator, progress=progress) for part in parts]

@@ -10,9 +10,8 @@ https://arxiv.org/abs/1910.06591); truncated episodes bootstrap from their true 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,11 @@ from touchline import distributed
 from touchline.agents.parts import actor_critic
 from touchline.agents.parts.actor_critic import ActorCriticAgent, ActorCriticConfig
 from touchline.agents.parts.checks import check_choices, check_ranges, rewards_of
+from touchline.agents.parts.mulex_agent import MulexAgent, learn_one_by_one, make_parts
+from touchline.curiosity import mulex
+from touchline.curiosity.parts.seams import ValueTarget
 from touchline.rollout import Rollout
-from touchline.types import EnvSpec
+from touchline.types import EnvSpec, Stream
 
 OPTIMISERS = ("adam", "rmsprop")
 
@@ -45,6 +47,11 @@ class Config(ActorCriticConfig):
         normalise_advantages: divide them by their deviation in the batch, so that the entropy's weight does not depend
             on how large rewards are (the paper does not).
         reward_clip: the extrinsic reward is clipped to +-this; None leaves it as it is.
+        mulex: None has one policy, whose advantage is the streams' weighted sum; a schedule of `curiosity.mulex` gives
+            each stream a policy of its own, which take turns in acting.
+        mulex_steps: of a turn of the schedule "steps".
+        share_experience: MULEX's policies learn from each other's transitions too (False is an ablation).
+        share_encoder: MULEX's networks share one encoder.
     """
 
     unroll_length: int = 32
@@ -61,6 +68,10 @@ class Config(ActorCriticConfig):
     clip_coef: float | None = None
     normalise_advantages: bool = False
     reward_clip: float | None = None
+    mulex: str | None = None
+    mulex_steps: int = 50
+    share_experience: bool = True
+    share_encoder: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,6 +82,13 @@ class Config(ActorCriticConfig):
             check_ranges(self, above_0=("reward_clip",))
         if self.clip_coef is not None:
             check_ranges(self, above_0=("clip_coef",), share=("clip_coef",))
+        if self.mulex is not None:
+            check_choices(self, mulex=mulex.SCHEDULES)
+            check_ranges(self, at_least_1=("mulex_steps",))
+            if self.lstm or self.value_target != "vtrace":
+                raise ValueError(
+                    "MULEX's policies learn from each other's play: value_target must be vtrace, and lstm 0"
+                )
 
 
 def beyond_clip(log_rhos: Tensor, advantages: Tensor, *, clip_coef: float) -> Tensor:
@@ -134,7 +152,7 @@ class Agent(ActorCriticAgent):
         config = self.config
         rollout = rollout.to(self.device)
         rewards = rewards_of(rollout, rewards, self.streams, self.device)
-        if config.reward_clip is not None:
+        if config.reward_clip is not None and "extrinsic" in rewards:
             rewards["extrinsic"] = rewards["extrinsic"].clamp(-config.reward_clip, config.reward_clip)
         self.anneal(progress)
         metrics = dict(self.value_target.update(rollout))
@@ -210,7 +228,29 @@ class Agent(ActorCriticAgent):
         return logits, raw, values, next_values
 
 
-def make(spec: EnvSpec, config: Config | None = None, **options: Any) -> Agent:
-    """An IMPALA agent; the options are those of `actor_critic.make`."""
+def make(
+    spec: EnvSpec,
+    config: Config | None = None,
+    *,
+    bonus_streams: Sequence[Stream] = (),
+    value_target: ValueTarget | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Agent | MulexAgent:
+    """An IMPALA agent, or one for each stream that take turns (MULEX); the options are those of `actor_critic.make`."""
     config = config or Config()
-    return actor_critic.make(Agent, spec, config, lstm=config.lstm, **options)
+    options = {"bonus_streams": bonus_streams, "value_target": value_target, "seed": seed, "device": device}
+    if config.mulex is None:
+        return actor_critic.make(Agent, spec, config, lstm=config.lstm, **options)
+    if value_target is not None:
+        raise ValueError("MULEX's policies learn from each other's play: value_target must be vtrace")
+    streams = (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
+    parts = make_parts(
+        streams,
+        lambda: actor_critic.make_net(spec, config, num_values=1),
+        lambda stream, net: Agent(spec, config, (stream,), actor_critic.make_target(config), net, device),
+        encoders=("policy_encoder", "value_encoder") if config.share_encoder else (),
+        seed=seed,
+    )
+    scheduler = mulex.Scheduler(config.mulex, len(streams), steps=config.mulex_steps)
+    return MulexAgent(parts, scheduler, share_experience=config.share_experience, learn=learn_one_by_one)

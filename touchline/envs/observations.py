@@ -9,7 +9,7 @@ An observation is an object with `shape`, `dtype`, `low`, `high`, and `write(sta
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numba import njit
@@ -44,6 +44,7 @@ class Observation(Protocol):
 
     Attributes:
         shape: of one player's observation. dtype: NumPy type. low, high: bounds of its Box space.
+        features: what lies where on the last axis, see `types.FEATURES`; may be left out.
     """
 
     shape: tuple[int, ...]
@@ -107,6 +108,14 @@ class Simple115v2:
     shape = (SIMPLE115_SIZE,)
     dtype = np.float32
     low, high = -BOUND, BOUND
+    features: ClassVar = {
+        "ball": (88, 89),
+        "own_team": tuple(range(22)),
+        "controlled": tuple(range(97, 108)),
+        "owner": (94, 95, 96),
+        "game_mode": tuple(range(108, 115)),
+        "clocks": tuple(range(97, 108)),
+    }
 
     def __init__(self, num_left: int, num_right: int) -> None:
         self._agents = num_left, num_right
@@ -161,6 +170,7 @@ class SuperMiniMap:
     shape = (SMM_HEIGHT, SMM_WIDTH, SMM_PLANES)
     dtype = np.uint8
     low, high = 0, 255
+    features: ClassVar = {"ball_plane": (2,), "player_plane": (3,)}
 
     def __init__(self, num_left: int, num_right: int) -> None:
         self._agents = num_left, num_right
@@ -177,6 +187,8 @@ GOAL_X, POST_Y = 55.0, 3.7
 _LENGTH, _SPEED = 30.0, 10.0  # scales that bring metres and metres per second to about 1
 _OWN, _STICKY, _BALL_PART, _GOAL, _CLOCK, _PER_PLAYER = 12 + len(ROLES), NUM_STICKY, 12, 9, 10, 6
 EGOCENTRIC_SIZE = _OWN + _STICKY + _BALL_PART + _GOAL + _CLOCK + _PER_PLAYER * (2 * P - 1)
+_BALL_AT = _OWN + _STICKY
+_MODE_AT = _BALL_AT + _BALL_PART + _GOAL
 
 
 @njit(cache=True)
@@ -326,6 +338,13 @@ class Egocentric:
     shape = (EGOCENTRIC_SIZE,)
     dtype = np.float32
     low, high = -BOUND, BOUND
+    features: ClassVar = {
+        "ball": (_BALL_AT + 10, _BALL_AT + 11),
+        "player": (0, 1),
+        "owner": (10, 8, 9),
+        "game_mode": tuple(range(_MODE_AT, _MODE_AT + 7)),
+        "clocks": (5, 6, 11, *range(_OWN, _OWN + NUM_STICKY), _MODE_AT + 7, _MODE_AT + 8, _MODE_AT + 9),
+    }
 
     def __init__(self, num_left: int, num_right: int) -> None:
         self._agents = num_left, num_right
@@ -335,9 +354,52 @@ class Egocentric:
         _write_egocentric(state.floats, state.ints, *self._agents, rows, out)
 
 
+# ------------------------------------------------------------------------------------------------ noise
+
+NOISE_BITS = 24
+
+
+@njit(cache=True)
+def _write_noise(floats, ints, rows, start, bits, out):
+    for k in range(len(rows)):
+        b = rows[k]
+        # A hash (FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/) of where everything is: no generator to be kept.
+        x = np.uint64(14695981039346656037)
+        for i in range(floats.shape[1]):
+            x = (x ^ np.uint64(np.int64(floats[b, i] * 1e6))) * np.uint64(1099511628211)
+        x = (x ^ np.uint64(ints[b, _STEPS_LEFT])) * np.uint64(1099511628211)
+        for bit in range(bits):
+            # One xorshift round (Marsaglia 2003, https://doi.org/10.18637/jss.v008.i14) a bit.
+            x ^= x << np.uint64(13)
+            x ^= x >> np.uint64(7)
+            x ^= x << np.uint64(17)
+            for agent in range(out.shape[1]):
+                out[b, agent, start + bit] = np.float32((x >> np.uint64(63)) & np.uint64(1))
+
+
+class EgocentricNoise(Egocentric):
+    """`Egocentric` and 24 bits that nobody can foresee, new in every step: a noisy television for football.
+
+    They are a hash of the match's state, so that a snapshot brings them back; to any network they are noise. Which
+    bonuses chase them is a question of Burda et al. 2019 (https://arxiv.org/abs/1808.04355).
+    """
+
+    shape = (EGOCENTRIC_SIZE + NOISE_BITS,)
+
+    def write(self, state: MatchState, rows: np.ndarray, out: np.ndarray) -> None:
+        """See `Observation.write`."""
+        _write_egocentric(state.floats, state.ints, *self._agents, rows, out[..., :EGOCENTRIC_SIZE])
+        _write_noise(state.floats, state.ints, rows, EGOCENTRIC_SIZE, NOISE_BITS, out)
+
+
 # ------------------------------------------------------------------------------------------------ raw
 
-OBSERVATIONS = {"simple115v2": Simple115v2, "smm": SuperMiniMap, "egocentric": Egocentric}
+OBSERVATIONS = {
+    "simple115v2": Simple115v2,
+    "smm": SuperMiniMap,
+    "egocentric": Egocentric,
+    "egocentric_noise": EgocentricNoise,
+}
 """Observations that are arrays. `raw` (dicts) and `pixels` (rendered by the engine) are made by `FootballEnv`."""
 
 

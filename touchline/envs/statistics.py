@@ -8,6 +8,8 @@ Definitions (both sides alike, `<x>` is left or right):
   a horizontal speed of at least 15 m/s and were heading to cross that line no more than 3 m outside a post. A goal
   always counts as a shot; a flight counts once and ends when somebody owns the ball.
 - `possession_<x>`: share of the steps with an owner in which this side owned the ball, 0 to 1; 0 if nobody ever did.
+- `ball_cells`, `player_cells`: pitch coverage, how many of the pitch's 12 x 8 equal cells (9.2 x 9 m) the ball was
+  in, and the first controlled player (0 without one).
 - `r`: return of the first agent (weighted sum of all reward terms); `l`: length in steps.
 """
 
@@ -21,21 +23,26 @@ from touchline.envs.simulator import FLOATS, INTS, Simulator
 _BALL, _BALL_DIRECTION = FLOATS["ball_position"].start, FLOATS["ball_direction"].start
 _OWNED_TEAM, _OWNED_PLAYER = INTS["ball_owned_team"].start, INTS["ball_owned_player"].start
 _LEFT_SCORE = INTS["left_score"].start
+_CONTROLLED = INTS["left_controlled"].start, INTS["right_controlled"].start
+_POSITION = FLOATS["left_position"].start, FLOATS["right_position"].start
+
+GRID = (12, 8)
+"""Cells along and across the pitch."""
 
 # columns of the counters; a pair is left, right
-_LENGTH, _GOALS, _PASSES, _SHOTS, _OWNED, _OWNER_TEAM, _OWNER_PLAYER, _SHOT_COUNTED, _NUM = (
-    0,
-    1,
-    3,
-    5,
-    7,
-    9,
-    10,
-    11,
-    12,
-)
+_LENGTH, _GOALS, _PASSES, _SHOTS, _OWNED, _OWNER_TEAM, _OWNER_PLAYER, _SHOT_COUNTED = 0, 1, 3, 5, 7, 9, 10, 11
+_BALL_CELLS, _PLAYER_CELLS, _NUM = 12, 15, 18  # three numbers each, a bit a cell
 
 _SHOT_SPEED, _SHOT_RANGE, _SHOT_Y = 15.0, 40.0, 3.7 + 3.0
+
+
+@njit(cache=True)
+def _visit(cells, x, y):
+    """Sets the bit of the cell of a place (in the engine's units) among the 96 of three numbers."""
+    column = max(0, min(GRID[0] - 1, int((x + 1.0) / 2.0 * GRID[0])))
+    row = max(0, min(GRID[1] - 1, int((y + 0.42) / 0.84 * GRID[1])))
+    cell = column * GRID[1] + row
+    cells[cell // 32] |= np.int32(np.int64(1) << np.int64(cell % 32))
 
 
 @njit(cache=True)
@@ -43,6 +50,13 @@ def _count(floats, ints, counters):
     for b in range(len(floats)):
         c, n, f = counters[b], ints[b], floats[b]
         c[_LENGTH] += 1
+        _visit(c[_BALL_CELLS : _BALL_CELLS + 3], f[_BALL], f[_BALL + 1])
+        for side in range(2):
+            me = n[_CONTROLLED[side]]
+            if me >= 0:
+                at = _POSITION[side] + 2 * me
+                _visit(c[_PLAYER_CELLS : _PLAYER_CELLS + 3], f[at], f[at + 1])
+                break
         owner, player = n[_OWNED_TEAM], n[_OWNED_PLAYER]
         for team in range(2):
             scored = n[_LEFT_SCORE + team] - c[_GOALS + team]
@@ -100,10 +114,13 @@ class EpisodeStatistics:
             for name, column in (("goals", _GOALS), ("passes", _PASSES), ("shots", _SHOTS)):
                 result[f"{name}_{side}"] = c[:, column + team].copy()
             result[f"possession_{side}"] = (c[:, _OWNED + team] / owned).astype(np.float32)
+        for name, column in (("ball", _BALL_CELLS), ("player", _PLAYER_CELLS)):
+            bits = np.ascontiguousarray(c[:, column : column + 3]).view(np.uint8)
+            result[f"{name}_cells"] = np.unpackbits(bits, axis=1).sum(1).astype(np.int32)
         return result
 
     def get_state(self, index: int) -> np.ndarray:
-        """What is remembered of match `index`, [13] int32."""
+        """What is remembered of match `index`, [19] int32."""
         return np.append(self._counters[index], self._returns[index : index + 1].view(np.int32))
 
     def set_state(self, index: int, state: np.ndarray) -> None:

@@ -44,7 +44,8 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         scenario: a name, a file or module (see `scenarios.load`), or a `Scenario`.
         num_envs: B.
         backend: the simulator; "gfootball" is the only one for now.
-        observation: "simple115v2", "smm", "egocentric", or a factory `(num_left, num_right) -> Observation`.
+        observation: "simple115v2", "smm", "egocentric", "egocentric_noise", or a factory
+            `(num_left, num_right) -> Observation`.
         stack: frames stacked along the last axis.
         rewards: names ("scoring", "checkpoints"; weight 1) or a dict of weights.
         left, right: controlled players a side.
@@ -151,6 +152,13 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         self.action_space = gym.vector.utils.batch_space(self.single_action_space, self.num_envs)
 
     @property
+    def features(self) -> dict[str, tuple[int, ...]]:
+        """Where observations hold what, see `types.FEATURES`; of stacked frames the newest, which is the last."""
+        older = (self.stack - 1) * self._observe.shape[-1]
+        places = getattr(self._observe, "features", {})
+        return {name: tuple(older + place for place in where) for name, where in places.items()}
+
+    @property
     def env_spec(self) -> EnvSpec:
         """Shapes and counts that an agent needs."""
         shape = self.single_observation_space.shape
@@ -159,6 +167,8 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             observation_dtype=np.dtype(self._observe.dtype).name,
             num_actions=self._num_actions,
             num_players=self.num_players,
+            stack=self.stack,
+            features=self.features,
         )
 
     # ------------------------------------------------------------------------------------------ reset and step

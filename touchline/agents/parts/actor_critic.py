@@ -273,24 +273,32 @@ def make(
         lstm: width of a memory between the shared encoder and the heads; 0 is none.
     """
     streams = (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
-    if value_target is None:
-        value_target = value_targets.make(
-            config.value_target, lam=config.gae_lambda, n=config.n_step, rho_bar=config.rho_bar, c_bar=config.c_bar
-        )
     with scoped_seed(seed):
-        net = ActorCritic(
-            spec,
-            num_values=len(streams),
-            encoder=config.encoder,
-            policy_head_gain=config.policy_head_gain,
-            policy_hidden=config.policy_hidden,
-            value_hidden=config.value_hidden,
-            activation=config.activation,
-            cnn_depths=config.cnn_depths,
-            cnn_width=config.cnn_width,
-            shared=config.shared_encoder,
-            lstm=lstm,
-            normalise_observations=config.normalise_observations,
-            normalise_values=config.normalise_values,
-        )
-    return kind(spec, config, streams, value_target, net, device)
+        net = make_net(spec, config, num_values=len(streams), lstm=lstm)
+    return kind(spec, config, streams, value_target or make_target(config), net, device)
+
+
+def make_target(config: ActorCriticConfig) -> ValueTarget:
+    """The value target that a config names."""
+    return value_targets.make(
+        config.value_target, lam=config.gae_lambda, n=config.n_step, rho_bar=config.rho_bar, c_bar=config.c_bar
+    )
+
+
+def make_net(spec: EnvSpec, config: ActorCriticConfig, *, num_values: int, lstm: int = 0) -> ActorCritic:
+    """The networks of a config, with a value head a stream."""
+    return ActorCritic(
+        spec,
+        num_values=num_values,
+        encoder=config.encoder,
+        policy_head_gain=config.policy_head_gain,
+        policy_hidden=config.policy_hidden,
+        value_hidden=config.value_hidden,
+        activation=config.activation,
+        cnn_depths=config.cnn_depths,
+        cnn_width=config.cnn_width,
+        shared=config.shared_encoder,
+        lstm=lstm,
+        normalise_observations=config.normalise_observations,
+        normalise_values=config.normalise_values,
+    )

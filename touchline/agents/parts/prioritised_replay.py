@@ -210,6 +210,7 @@ class PrioritisedReplay:
         capacity: transitions in all; every column gets an equal share of them.
         num_columns: envs times players, of all actors.
         num_streams: M.
+        num_learners: that draw from it, each with priorities of its own.
         n_step: steps of a sampled transition.
         alpha: how much priorities count, 0 draws uniformly.
         priority_eps: added to every priority.
@@ -223,6 +224,7 @@ class PrioritisedReplay:
         capacity: int,
         num_columns: int,
         num_streams: int = 1,
+        num_learners: int = 1,
         n_step: int = 3,
         alpha: float = 0.6,
         priority_eps: float = 1e-6,
@@ -240,32 +242,41 @@ class PrioritisedReplay:
         self._end = np.zeros(rows, np.uint8)
         self._final = np.full(rows, -1, np.int32)  # where the last frame of the episode lies
         self._age = np.zeros(rows, np.uint8)  # steps since the episode's first frame, at most stack - 1
-        self._first_priority = np.zeros(rows, np.float32)
+        self._first_priority = np.zeros((rows, num_learners), np.float32)
         self._head = np.zeros(num_columns, np.int64)  # slot of the observation that was not acted on yet
         self._stored = np.zeros(num_columns, np.int64)
-        self._tree = SumTree(rows)
-        self._size = 0
+        self._trees = [SumTree(rows) for _ in range(num_learners)]
+        self._sizes = np.zeros(num_learners, np.int64)
 
     def __len__(self) -> int:
         """Transitions that can be drawn: the newest of a column lack the steps that follow."""
-        return self._size
+        return int(self._sizes[0])
+
+    def of(self, learner: int) -> Share:
+        """The replay as one of its learners sees it."""
+        return Share(self, learner)
+
+    def drawable(self, learner: int = 0) -> int:
+        """Transitions that a learner can draw."""
+        return int(self._sizes[learner])
 
     @property
     def nbytes(self) -> int:
         """Bytes of everything stored, the part for frames that did not come yet included."""
         arrays = [x for x in vars(self).values() if isinstance(x, np.ndarray)]
-        arrays += [self._tree._sums, self._tree._lows]
+        arrays += [x for tree in self._trees for x in (tree._sums, tree._lows)]
         if self._frames is not None:
             arrays += [self._frames.frames, self._frames.finals]
         return sum(x.nbytes for x in arrays)
 
-    def add(self, rollout: Rollout, rewards: Tensor, priorities: Tensor) -> None:
+    def add(self, rollout: Rollout, rewards: Tensor, priorities: Tensor, *, drawable: Tensor | None = None) -> None:
         """Takes the next rollout of an actor in, T transitions each of its B columns.
 
         Args:
             rollout: the one that follows the last of its actor; its columns are actor x B to actor x B + B - 1.
             rewards: [T, B, M] of all streams.
-            priorities: [T, B], without alpha; not negative.
+            priorities: [T, B], or [T, B, L] of the learners, without alpha; not negative.
+            drawable: [T, B, L] bool, which transitions each learner may draw; None is all.
         """
         obs = rollout.obs.numpy(force=True)
         T, B = rollout.action.shape
@@ -298,8 +309,9 @@ class PrioritisedReplay:
             self._age[rows[t]] = age
             age = np.where(self._final[rows[t]] >= 0, 0, np.minimum(age + 1, self.spec.stack - 1)).astype(np.uint8)
         self._age[pending] = age
-        numbers = (priorities.numpy(force=True) + self.priority_eps) ** self.alpha
-        self._first_priority[rows] = np.where(mask, numbers, 0.0)
+        numbers = priorities.numpy(force=True).reshape(T, B, len(self._trees))
+        allowed = mask[..., None] if drawable is None else mask[..., None] & drawable.numpy(force=True)
+        self._first_priority[rows] = np.where(allowed, (numbers + self.priority_eps) ** self.alpha, 0.0)
         self._open(columns, T)
         self._shut(columns, pending)
         self._head[columns] = (head + T) % self._length
@@ -342,34 +354,47 @@ class PrioritisedReplay:
             for later in range(slot, min(slot + n, T)):
                 known |= self._end[base + (head + later) % self._length] != _RUNNING
             if slot < 0:  # of an earlier rollout, and perhaps drawn and given another priority since
-                known &= (self._stored[columns] >= -slot) & (self._tree[rows] == 0)
-                self._put(rows[known], self._first_priority[rows[known]])
+                known &= self._stored[columns] >= -slot
+                for learner, tree in enumerate(self._trees):
+                    opened = rows[known & (tree[rows] == 0)]
+                    self._put(learner, opened, self._first_priority[opened, learner])
             else:
-                self._put(rows, np.where(known, self._first_priority[rows], 0.0))
+                for learner in range(len(self._trees)):
+                    self._put(learner, rows, np.where(known, self._first_priority[rows, learner], 0.0))
 
     def _shut(self, columns: np.ndarray, pending: np.ndarray) -> None:
         """Transitions are not drawn any more whose frame, or one of its stack, was overwritten."""
-        self._put(pending, np.zeros(len(pending)))
+        shut = [pending]
         for later in range(1, self.spec.stack):
             rows = self._history(pending, np.full(len(pending), -later))
-            shut = rows[self._age[rows] >= later]
-            self._put(shut, np.zeros(len(shut)))
+            shut.append(rows[self._age[rows] >= later])
+        for rows in shut:
+            for learner in range(len(self._trees)):
+                self._put(learner, rows, np.zeros(len(rows)))
 
-    def _put(self, rows: np.ndarray, numbers: np.ndarray) -> None:
-        self._size += int((numbers > 0).sum()) - int((self._tree[rows] > 0).sum())
-        self._tree[rows] = numbers
+    def _put(self, learner: int, rows: np.ndarray, numbers: np.ndarray) -> None:
+        tree = self._trees[learner]
+        self._sizes[learner] += int((numbers > 0).sum()) - int((tree[rows] > 0).sum())
+        tree[rows] = numbers
 
-    def update(self, index: np.ndarray, priorities: Tensor) -> None:
+    def update(self, index: np.ndarray, priorities: Tensor, *, learner: int = 0) -> None:
         """Gives drawn transitions [K] new priorities [K], without alpha."""
         numbers = (priorities.numpy(force=True).astype(np.float64) + self.priority_eps) ** self.alpha
-        self._tree[index] = numbers
+        self._trees[learner][index] = numbers
 
     def probabilities(self) -> np.ndarray:
         """P(i) of every place."""
-        return self._tree[np.arange(self._length * self.num_columns)] / self._tree.total
+        tree = self._trees[0]
+        return tree[np.arange(self._length * self.num_columns)] / tree.total
 
     def sample(
-        self, size: int, *, beta: float = 0.4, norm: str = "batch", generator: torch.Generator | None = None
+        self,
+        size: int,
+        *,
+        beta: float = 0.4,
+        norm: str = "batch",
+        generator: torch.Generator | None = None,
+        learner: int = 0,
     ) -> Batch:
         """Draws transitions, one from each of `size` equal parts of the probability.
 
@@ -378,13 +403,14 @@ class PrioritisedReplay:
             beta: weights are (N P(i))^-beta (Schaul et al. 2016, section 3.4), over the largest.
             norm: the largest "batch" or "buffer" weight.
         """
-        if not self._size:
+        if not self.drawable(learner):
             raise ValueError("the replay holds no transition yet: add() first")
         parts = torch.rand(size, generator=generator, dtype=torch.float64).numpy()
-        index = self._tree.find((np.arange(size) + parts) * (self._tree.total / size))
-        priorities = self._tree[index]
+        tree = self._trees[learner]
+        index = tree.find((np.arange(size) + parts) * (tree.total / size))
+        priorities = tree[index]
         # N and the total cancel: w_i / max w = (p_i / p_min)^-beta.
-        lowest = priorities.min() if norm == "batch" else self._tree.lowest
+        lowest = priorities.min() if norm == "batch" else tree.lowest
         weight = torch.from_numpy((priorities / lowest) ** -beta).float()
 
         column, slot = np.divmod(index, self._length)
@@ -438,7 +464,11 @@ class PrioritisedReplay:
         arrays = {k: torch.from_numpy(v) for k, v in vars(self).items() if isinstance(v, np.ndarray)}
         rows = np.arange(self._length * self.num_columns)
         frames = None if self._frames is None else self._frames.state_dict()
-        return {"arrays": arrays, "priorities": torch.from_numpy(self._tree[rows]), "frames": frames}
+        return {
+            "arrays": arrays,
+            "priorities": torch.from_numpy(np.stack([tree[rows] for tree in self._trees])),
+            "frames": frames,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()` of a replay of the same shape."""
@@ -448,8 +478,40 @@ class PrioritisedReplay:
                 raise ValueError(f"expected a replay of {mine.shape} in {name}, got {tuple(tensor.shape)}")
             mine[:] = tensor.numpy()
         priorities = state["priorities"].numpy()
-        self._tree[np.arange(len(priorities))] = priorities
-        self._size = int((priorities > 0).sum())
+        for tree, numbers in zip(self._trees, priorities, strict=True):
+            tree[np.arange(len(numbers))] = numbers
+        self._sizes[:] = (priorities > 0).sum(1)
         if state["frames"] is not None:
             self._frames = _Frames(self.spec, self._length * self.num_columns, binary=state["frames"]["binary"])
             self._frames.load_state_dict(state["frames"])
+
+
+class Share:
+    """A replay as one of its learners sees it: that learner's priorities, and the stream of the same number."""
+
+    def __init__(self, replay: PrioritisedReplay, learner: int) -> None:
+        self._replay, self._learner = replay, learner
+
+    def __len__(self) -> int:
+        return self._replay.drawable(self._learner)
+
+    def add(self, *arguments: Any, **options: Any) -> None:
+        """`PrioritisedReplay.add`, for all learners."""
+        self._replay.add(*arguments, **options)
+
+    def sample(self, size: int, **options: Any) -> Batch:
+        """`PrioritisedReplay.sample`, with rewards [n, K, 1]."""
+        batch = self._replay.sample(size, **options, learner=self._learner)
+        return batch._replace(rewards=batch.rewards[..., self._learner : self._learner + 1])
+
+    def update(self, index: np.ndarray, priorities: Tensor) -> None:
+        """`PrioritisedReplay.update`."""
+        self._replay.update(index, priorities, learner=self._learner)
+
+    def transitions(self, index: np.ndarray, step: int) -> Transitions:
+        """`PrioritisedReplay.transitions`."""
+        return self._replay.transitions(index, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """`PrioritisedReplay.state_dict`."""
+        return self._replay.state_dict()

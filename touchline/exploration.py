@@ -1,0 +1,83 @@
+"""What training makes of the exploration modules that a config names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from touchline import plugins
+from touchline.rollout import Buffer, Rollout, collect
+from touchline.train_config import TrainConfig, config_of
+from touchline.types import EnvSpec
+
+RANDOM_UNROLL = 128
+"""Steps of a rollout of random play."""
+
+
+def bonuses_of(config: TrainConfig, spec: EnvSpec, device: str) -> dict[str, Any]:
+    """{name: Bonus} of a config, in its order; `config.bonus_config` holds their fields."""
+    if others := sorted(set(config.bonus_config) - set(config.bonus)):
+        raise ValueError(f"bonus_config of {', '.join(others)}, but not bonus: give --bonus {others[0]} too")
+    bonuses = {}
+    for name in config.bonus:
+        module = load_kind(name, "bonus")
+        bonuses[name] = module.make(
+            spec, config_of(module.Config, config.bonus_config.get(name, {})), seed=config.seed, device=device
+        )
+    return bonuses
+
+
+def target_of(config: TrainConfig, agent_config: Any, spec: EnvSpec, device: str) -> Any:
+    """The value target that an exploration module makes, or None where the agent makes its own.
+
+    Discount and trace decay are the agent's; around its own target, `inner`, the module builds.
+    """
+    if config.value_target is None or config.value_target == getattr(agent_config, "value_target", None):
+        return None
+    module = load_kind(config.value_target, "value_target")
+    shared = {
+        "gamma": getattr(agent_config, "gamma", None),
+        "lam": getattr(agent_config, "gae_lambda", None),
+        "inner": getattr(agent_config, "value_target", None),
+    }
+    values = {k: v for k, v in shared.items() if v is not None} | config.value_target_config
+    return module.make(spec, config_of(module.Config, values), seed=config.seed, device=device)
+
+
+def load_kind(name: str, kind: str) -> Any:
+    """An exploration module of some kind, "bonus" or "value_target"; a wrong name says which there are.
+
+    What a module is, it says itself with KIND; one that says nothing is a bonus.
+    """
+    if name not in (known := names_of(kind)):
+        raise ValueError(f"no {name!r} among {kind.replace('_', ' ')} modules; there are {', '.join(known)}")
+    return plugins.load("curiosity", name)
+
+
+def names_of(kind: str) -> list[str]:
+    """The exploration modules of some kind."""
+    names = plugins.names("curiosity")
+    return [name for name in names if getattr(plugins.load("curiosity", name), "KIND", "bonus") == kind]
+
+
+class _RandomPolicy:
+    """Any action, equally often."""
+
+    def __init__(self, num_actions: int) -> None:
+        self._num_actions = num_actions
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        action = torch.randint(self._num_actions, (len(obs),), generator=generator)
+        return action, torch.full((len(obs),), 1 / self._num_actions).log()
+
+
+def random_play(envs: Any, spec: EnvSpec, steps: int, *, seed: int) -> Iterator[Rollout]:
+    """At least so many environment steps of random play, from a reset on, in rollouts of their own memory."""
+    buffer, generator = Buffer(spec, envs.num_envs, RANDOM_UNROLL), torch.Generator().manual_seed(seed)
+    obs, _ = envs.reset(seed=seed)
+    for _ in range(-(-steps // (RANDOM_UNROLL * envs.num_envs))):
+        rollout, obs = collect(envs, _RandomPolicy(spec.num_actions), obs, buffer, generator)
+        yield rollout.clone()
