@@ -174,8 +174,8 @@ def test_scaling_the_bonus_by_a_power_of_two_changes_no_action_of_linear_mulex()
             SPEC,
             apex_dqn.Config(
                 hidden=(), dueling=False, batch_size=16, learning_starts=16, replay_capacity=2000, gamma=0.5,
-                mulex=mulex, optimiser_eps=1e-30, learning_rate=1e-3, normalise_observations=False, priority_exponent=0.0,
-                max_grad_norm=1e9, n_step=1,
+                mulex=mulex, optimiser_eps=1e-30, learning_rate=1e-3, normalise_observations=False,
+                priority_exponent=0.0, max_grad_norm=1e9, n_step=1,
             ),
             bonus_streams=NOVELTY,
         )  # fmt: skip

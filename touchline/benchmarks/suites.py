@@ -59,7 +59,7 @@ SUITES = {
         },
         seeds=(0, 1, 2),
         about="Our three agents with their own presets on three drills, one controlled player. The presets of IMPALA "
-        "and Ape-X were chosen on seed 100 of the first two drills, in runs of 150,000 to 500,000 steps.",
+        "and Ape-X were chosen on seeds 100 and 101 of the first two drills, in runs of 150,000 to 1,000,000 steps.",
     ),
     "ppo_ablations": Suite(
         variants={
