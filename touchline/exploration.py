@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from touchline import plugins
 from touchline.rollout import Buffer, Rollout, collect
 from touchline.train_config import TrainConfig, config_of
 from touchline.types import EnvSpec
+
+SHARED = ("gamma", "lam", "inner", "n_step", "rho_bar", "c_bar")
+"""Fields of a value target's config that training takes from the agent's."""
 
 RANDOM_UNROLL = 128
 """Steps of a rollout of random play."""
@@ -33,16 +37,15 @@ def bonuses_of(config: TrainConfig, spec: EnvSpec, device: str) -> dict[str, Any
 def target_of(config: TrainConfig, agent_config: Any, spec: EnvSpec, device: str) -> Any:
     """The value target that an exploration module makes, or None where the agent makes its own.
 
-    Discount and trace decay are the agent's; around its own target, `inner`, the module builds.
+    What the module's config has in common with the agent's (discount, trace decay) is the agent's, and its `inner`
+    target the one the agent would have made itself.
     """
     if config.value_target is None or config.value_target == getattr(agent_config, "value_target", None):
         return None
     module = load_kind(config.value_target, "value_target")
-    shared = {
-        "gamma": getattr(agent_config, "gamma", None),
-        "lam": getattr(agent_config, "gae_lambda", None),
-        "inner": getattr(agent_config, "value_target", None),
-    }
+    theirs = {"lam": "gae_lambda", "inner": "value_target"}
+    names = [field.name for field in fields(module.Config)]
+    shared = {name: getattr(agent_config, theirs.get(name, name), None) for name in SHARED if name in names}
     values = {k: v for k, v in shared.items() if v is not None} | config.value_target_config
     return module.make(spec, config_of(module.Config, values), seed=config.seed, device=device)
 

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from touchline.rollout import Rollout
 
+PATIENCE = 32
+"""Rollouts that a trajectory waits to be continued in; with actors, each rollout holds some of them."""
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -21,21 +24,22 @@ class Episode:
         action: [L] int64.
         reward: [L].
         terminated: the last step ended the episode for good.
-        whole: it has its episode's beginning and its end.
+        ended: the last step ended the episode, for good or by a time limit; else its rest is not known.
     """
 
     obs: Tensor
     action: Tensor
     reward: Tensor
     terminated: bool
-    whole: bool
+    ended: bool
 
 
 class Episodes:
     """Follows columns across rollouts.
 
-    A rollout continues the one before in those columns whose first observation is the other's last (as training's do;
-    those of actors come in any order); elsewhere the older trajectory ends there.
+    A column continues the trajectory whose last observation is its first: its own of the rollout before (as training's
+    do), or another that waits (the unrolls of actors come in any order). A trajectory that nothing continues ends
+    there, after a while.
 
     Args:
         inputs: what is kept of observations, [K, *obs] to [K, *inputs].
@@ -56,62 +60,69 @@ class Episodes:
         if len(rollout.final_index):
             last = self._inputs(rollout.final_obs).cpu().clone()
             finals = {(int(t), int(b)): row for (t, b), row in zip(rollout.final_index.tolist(), last, strict=True)}
-        out: list[Episode] = []
-        if len(self._open) != B:
-            out += [episode for one in self._open if (episode := _closed(one, terminated=False, whole=False))]
-            self._open = [_begun(obs[0, b], fresh=False) for b in range(B)]
-        for b in range(B):
-            one = self._open[b]
-            if not torch.equal(one["last"], obs[0, b]):
-                if episode := _closed(one, terminated=False, whole=False):
-                    out.append(episode)
-                one = _begun(obs[0, b], fresh=False)
+        begun, out = self._continued(obs[0]), []
+        for b, one in enumerate(begun):
             start = 0
-            for t in [*cut[:, b].nonzero()[:, 0].tolist(), None]:
-                stop = T if t is None else t + 1
-                lost = t is not None and not mask[t, b]
-                end = stop - int(lost)
+            for t in cut[:, b].nonzero()[:, 0].tolist():
+                lost = not mask[t, b]
+                end = t + 1 - int(lost)
                 steps = obs[start + 1 : end + 1, b]
                 if (t, b) in finals and not lost:
                     steps = torch.cat([steps[:-1], finals[t, b][None]])
-                one["obs"].append(steps)
-                one["action"].append(action[start:end, b])
-                one["reward"].append(reward[start:end, b])
-                if t is None:
-                    break
-                if episode := _closed(one, terminated=bool(terminated[t, b]), whole=one["fresh"] and not lost):
-                    out.append(episode)
-                one, start = _begun(obs[stop, b], fresh=True), stop
-            self._open[b] = one | {"last": obs[T, b]}
+                _lengthen(one, steps, action[start:end, b], reward[start:end, b])
+                out += _episode(one, terminated=bool(terminated[t, b]) and not lost, ended=not lost)
+                one, start = _begun(obs[t + 1, b]), t + 1
+            _lengthen(one, obs[start + 1 :, b], action[start:, b], reward[start:, b])
+            begun[b] = one | {"last": obs[T, b], "waited": 0}
+        for one in self._open:
+            one["waited"] += 1
+            if one["waited"] < PATIENCE:
+                begun.append(one)
+            else:
+                out += _episode(one)
+        self._open = begun
         return out
+
+    def _continued(self, firsts: Tensor) -> list[dict[str, Any]]:
+        """The trajectory of each column, given their first observations [B, *inputs]; it no longer waits."""
+        waiting: dict[bytes, list[dict[str, Any]]] = {}
+        for one in self._open:
+            waiting.setdefault(one["last"].numpy().tobytes(), []).append(one)
+        columns = []
+        for b, first in enumerate(firsts):
+            same = waiting.get(first.numpy().tobytes(), [])
+            own = next((i for i, one in enumerate(same) if b < len(self._open) and one is self._open[b]), 0)
+            columns.append(same.pop(own) if same else _begun(first))
+        self._open = [one for rest in waiting.values() for one in rest]
+        return columns
 
     def open(self) -> list[Episode]:
         """The trajectories that go on, as far as they are known."""
-        return [episode for one in self._open if (episode := _closed(one, terminated=False, whole=False))]
+        return [episode for one in self._open for episode in _episode(one)]
 
     def state_dict(self) -> dict[str, Any]:
         """The trajectories that go on."""
-        return {
-            "open": [
-                {"obs": torch.cat(one["obs"]), "action": torch.cat(one["action"]), "reward": torch.cat(one["reward"])}
-                | {"fresh": one["fresh"], "last": one["last"]}
-                for one in self._open
-            ]
-        }
+        parts = ("obs", "action", "reward")
+        return {"open": [{n: torch.cat(x) if n in parts else x for n, x in one.items()} for one in self._open]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()`."""
-        lists = ("obs", "action", "reward")
-        self._open = [{n: [x] if n in lists else x for n, x in one.items()} for one in state["open"]]
+        parts = ("obs", "action", "reward")
+        self._open = [{n: [x] if n in parts else x for n, x in one.items()} for one in state["open"]]
 
 
-def _begun(first: Tensor, *, fresh: bool) -> dict[str, Any]:
+def _begun(first: Tensor) -> dict[str, Any]:
     nothing = torch.empty(0)
-    return {"obs": [first[None]], "action": [nothing.long()], "reward": [nothing], "fresh": fresh, "last": first}
+    return {"obs": [first[None]], "action": [nothing.long()], "reward": [nothing], "last": first, "waited": 0}
 
 
-def _closed(one: dict[str, Any], *, terminated: bool, whole: bool) -> Episode | None:
-    obs, action = torch.cat([x for x in one["obs"] if len(x)]), torch.cat(one["action"])
-    if not len(action):
-        return None
-    return Episode(obs, action, torch.cat(one["reward"]), terminated, whole)
+def _lengthen(one: dict[str, Any], obs: Tensor, action: Tensor, reward: Tensor) -> None:
+    one["obs"].append(obs)
+    one["action"].append(action)
+    one["reward"].append(reward)
+
+
+def _episode(one: dict[str, Any], *, terminated: bool = False, ended: bool = False) -> list[Episode]:
+    """The trajectory, if it has steps."""
+    action = torch.cat(one["action"])
+    return [Episode(torch.cat(one["obs"]), action, torch.cat(one["reward"]), terminated, ended)] if len(action) else []
