@@ -254,6 +254,7 @@ from dataclasses import dataclass
 
 import torch
 
+from touchline.types import Stream
 
 
 @dataclass(frozen=True)
