@@ -380,8 +380,9 @@ class Benchmark:
     """Trains and evaluates every run of a suite that is not there yet; may be stopped and started again at any time."""
 
     suite: str = "agents"
-    """agents: PPO, IMPALA and Ape-X DQN on three drills, three seeds each; ppo_ablations: what PPO's settings are worth
-    (see benchmarks/suites.py)."""
+    """agents: PPO, IMPALA and Ape-X DQN on three drills, three seeds each; ppo_ablations: what PPO's settings are
+    worth; curiosity_small: exploration modules on two drills; curiosity: bonuses on six, a large study (see
+    benchmarks/suites.py)."""
     out: Path | None = None
     """Folder of all runs; None is results/SUITE."""
     quiet: bool = False

@@ -1,8 +1,10 @@
 """Suites: every run once, stopped ones go on, finished ones are left alone."""
 
+import csv
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +95,9 @@ def test_the_runs_of_every_suite_are_well_formed(name, tmp_path):
 
 
 def test_a_wrong_name_says_what_exists():
-    with pytest.raises(ValueError, match="no 'agent' in suites; there are agents, ppo_ablations"):
+    with pytest.raises(
+        ValueError, match="no 'agent' in suites; there are agents, curiosity, curiosity_small, ppo_ablations"
+    ):
         suites.load("agent")
 
 
@@ -115,3 +119,22 @@ def test_the_command_makes_a_suite_on_the_engine_and_shows_its_table(tmp_path, m
     before = (tmp_path / "academy_empty_goal_close" / "small-0" / "eval.json").stat().st_mtime_ns
     assert cli.run(arguments) == 0
     assert (tmp_path / "academy_empty_goal_close" / "small-0" / "eval.json").stat().st_mtime_ns == before
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
+    with suites._claim(tmp_path / "toy/ppo-0") as mine:
+        assert mine
+        others = [str(folder.relative_to(tmp_path)) for folder in run(tmp_path)]
+    assert len(others) == 7 and "toy/ppo-0" not in others
+    assert [str(folder.relative_to(tmp_path)) for folder in run(tmp_path)] == ["toy/ppo-0"]
+
+
+def test_a_variant_may_play_some_scenarios_only_and_the_table_shows_what_is_asked_for(tmp_path):
+    suite = replace(SUITE, only={"dqn": ("other",)}, averages={"length": "episode/length_steps"}, seeds=(0,))
+    made = list(suites.run_suite(suite, tmp_path, make_envs=toy, judge=judge))
+    assert [str(folder.relative_to(tmp_path)) for _, folder in made] == ["toy/ppo-0", "other/ppo-0", "other/dqn-0"]
+    head, _, *rows = suites.table(suite, tmp_path).splitlines()
+    assert head.endswith("| length |") and len(rows) == 3
+    with (tmp_path / "toy/ppo-0/metrics.csv").open(newline="") as file:
+        lengths = [float(row["episode/length_steps"]) for row in csv.DictReader(file) if row["episode/length_steps"]]
+    assert rows[0].endswith(f"| {sum(lengths) / len(lengths):.1f} |")

@@ -28,7 +28,7 @@ def upstream():
     return python
 
 
-@pytest.mark.parametrize("scenario", scenarios.names())
+@pytest.mark.parametrize("scenario", scenarios.names(gfootball=True))
 def test_300_steps_equal_upstreams_to_the_last_bit(upstream, scenario):
     job = next(verify.jobs("short", [scenario]))
     (trace,) = verify.traces(upstream, [job])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ class Suite:
         total_steps: {scenario: environment steps of a run}.
         seeds: of the runs; seed 0 of everything comes first.
         episodes: of the frozen evaluation, on seeds that training never draws.
+        only: {variant: scenarios} of those that do not play all.
+        averages: {heading: column of metrics.csv} that the table shows besides, averaged over a training.
         about: one sentence for people.
     """
 
@@ -32,13 +36,21 @@ class Suite:
     total_steps: dict[str, int]
     seeds: tuple[int, ...]
     episodes: int = 200
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    averages: dict[str, str] = field(default_factory=dict)
     about: str = ""
+
+    def plays(self, variant: str, scenario: str) -> bool:
+        """There are runs of a variant on a scenario."""
+        return scenario in self.only.get(variant, self.total_steps)
 
     def runs(self, out: Path | str) -> Iterator[TrainConfig]:
         """The configs of all runs; they lie in OUT/SCENARIO/VARIANT-SEED."""
         for seed in self.seeds:
             for scenario, steps in self.total_steps.items():
                 for name, fields in self.variants.items():
+                    if not self.plays(name, scenario):
+                        continue
                     yield TrainConfig(
                         scenario=scenario,
                         total_steps=steps,
@@ -48,6 +60,35 @@ class Suite:
                         **fields,
                     )
 
+
+_SPARSE: dict[str, Any] = {"rewards": ("scoring",), "num_threads": 1, "torch_threads": 1}
+"""Goals alone pay; one thread, so that a process takes one core."""
+
+_EC = {"episodic_curiosity": {"train": "offline", "random_steps": 50_000}}
+_BONUSES: dict[str, dict[str, Any]] = {
+    "ppo": {},
+    "ec": {"bonus": ("episodic_curiosity",), "bonus_config": _EC},
+    "eco": {"bonus": ("episodic_curiosity",)},
+    "icm": {"bonus": ("icm",)},
+    "rnd": {"bonus": ("rnd",)},
+    "count": {"bonus": ("count",)},
+    "oracle": {"bonus": ("visit_oracle",)},
+}
+_CURIOSITY = {name: {"agent": "ppo", **_SPARSE, **fields} for name, fields in _BONUSES.items()}
+_APEX: dict[str, Any] = {"agent": "apex_dqn", **_SPARSE}
+_CURIOSITY_BESIDES = {
+    "apex_dqn": _APEX,
+    "apex_dqn_count": {**_APEX, "bonus": ("count",)},
+    "apex_dqn_mulex_count": {**_APEX, "bonus": ("count",), "agent_config": {"mulex": "episode"}},
+    "ppo_adaptive_td": {"agent": "ppo", **_SPARSE, "value_target": "adaptive_td"},
+} | {
+    f"{name}_noise": {**_CURIOSITY[name], "observation": "egocentric_noise"}
+    for name in ("ppo", "ec", "eco", "icm", "rnd")
+}
+_COVERAGE = {
+    "cells of 96 the player saw in an episode": "episode/player_cells",
+    "the ball": "episode/ball_cells",
+}
 
 SUITES = {
     "agents": Suite(
@@ -71,6 +112,32 @@ SUITES = {
         total_steps={"academy_empty_goal_close": 100_000},
         seeds=(0, 1, 2, 3, 4),
         about="What the advice of Andrychowicz et al. 2021 is worth in the demo; shuffled advantages must fail.",
+    ),
+    "curiosity": Suite(
+        variants=_CURIOSITY,
+        total_steps=dict.fromkeys(
+            (
+                "academy_run_to_score_with_keeper",
+                "academy_pass_and_shoot_with_keeper",
+                "academy_3_vs_1_with_keeper",
+                "academy_counterattack_easy",
+                "academy_single_goal_versus_lazy",
+                "build_up",
+            ),
+            2_000_000,
+        ),
+        seeds=(0, 1, 2, 3, 4),
+        averages=_COVERAGE,
+        about="Exploration bonuses for PPO, on sparse rewards: the large study.",
+    ),
+    "curiosity_small": Suite(
+        variants=_CURIOSITY | _CURIOSITY_BESIDES,
+        total_steps={"academy_run_to_score_with_keeper": 300_000, "build_up": 300_000},
+        seeds=(0, 1, 2),
+        only=dict.fromkeys(_CURIOSITY_BESIDES, ("academy_run_to_score_with_keeper",)),
+        averages=_COVERAGE,
+        about="Exploration bonuses for PPO, Ape-X with MULEX, adaptive TD and noisy observations, on sparse rewards, "
+        "in a budget that leaves plain PPO with little or nothing.",
     ),
 }
 
@@ -107,19 +174,34 @@ def run_suite(
         judge: writes a finished run's eval.json, given its folder, config and number of episodes.
         trackers: watch the training of a config.
 
-    Ends early, without an error, when a training is interrupted.
+    Ends early, without an error, when a training is interrupted. Several processes may share a suite: each leaves the
+    runs alone that another is at.
     """
     judge = judge or evaluate_run
     for config in suite.runs(out):
         folder = Path(config.out)
-        if is_done(folder):
-            continue
-        run = training.resume if (folder / "checkpoint.pt").exists() else training.train
-        result = run(folder if run is training.resume else config, make_envs=make_envs, trackers=trackers(config))
-        if result["interrupted"]:
-            return
-        judge(folder, config, suite.episodes)
+        with _claim(folder) as mine:
+            if not mine or is_done(folder):
+                continue
+            run = training.resume if (folder / "checkpoint.pt").exists() else training.train
+            result = run(folder if run is training.resume else config, make_envs=make_envs, trackers=trackers(config))
+            if result["interrupted"]:
+                return
+            judge(folder, config, suite.episodes)
         yield config, folder
+
+
+@contextmanager
+def _claim(folder: Path) -> Iterator[bool]:
+    """Whether no other process works on a run; none begins it meanwhile. A process that dies gives its claim up."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def evaluate_run(folder: Path, config: TrainConfig, episodes: int) -> None:
@@ -130,22 +212,34 @@ def evaluate_run(folder: Path, config: TrainConfig, episodes: int) -> None:
 
 def table(suite: Suite, out: Path | str) -> str:
     """Every seed in Markdown: a line a drill and variant, and the runs that are still missing."""
-    lines = ["| drill | agent | steps | frozen policy, success of each seed, % [95%] | mean success in training, % |"]
-    lines.append("|---|---|---|---|---|")
+    headings = [
+        "drill",
+        "agent",
+        "steps",
+        "frozen policy, success of each seed, % [95%]",
+        "mean success in training, %",
+    ]
+    headings += suite.averages
+    lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     for scenario, steps in suite.total_steps.items():
         for variant in suite.variants:
+            if not suite.plays(variant, scenario):
+                continue
             folders = [folder_of(out, scenario, variant, seed) for seed in suite.seeds]
             frozen = ", ".join(_success(folder) if is_done(folder) else "not run yet" for folder in folders)
-            curves = ", ".join(f"{100 * _mean_success(folder):.1f}" for folder in folders if is_done(folder))
-            lines.append(f"| `{scenario}` | {variant} | {steps:,} | {frozen} | {curves} |")
+            cells = [f"`{scenario}`", variant, f"{steps:,}", frozen]
+            for column in ("episode/success_rate", *suite.averages.values()):
+                factor = 100 if column == "episode/success_rate" else 1
+                means = [factor * average(folder, column) for folder in folders if is_done(folder)]
+                cells.append(", ".join(f"{mean:.1f}" for mean in means))
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _mean_success(folder: Path) -> float:
-    """Of the last 100 training episodes at every update, averaged over the run: the area under the learning curve."""
+def average(folder: Path, column: str) -> float:
+    """A column of a training's metrics over the whole run; of success, the area under the learning curve."""
     with (folder / "metrics.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("episode/success_rate")]
-    return statistics.fmean(float(row["episode/success_rate"]) for row in rows)
+        return statistics.fmean(float(row[column]) for row in csv.DictReader(file) if row.get(column))
 
 
 def _success(folder: Path) -> str:

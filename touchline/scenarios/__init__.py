@@ -13,12 +13,15 @@ from touchline.scenarios._drawing import describe, draw
 from touchline.scenarios._gfootball_files import execute, scenario_from_builder, stand_ins
 from touchline.types import Scenario
 
-__all__ = ["describe", "draw", "load", "names"]
+__all__ = ["OURS", "describe", "draw", "load", "names"]
+
+OURS = ("build_up",)
+"""Scenarios that gfootball does not have."""
 
 
-def names() -> list[str]:
-    """Names of the scenarios that come with touchline, sorted."""
-    return plugins.names("scenarios")
+def names(*, gfootball: bool = False) -> list[str]:
+    """Names of the scenarios that come with touchline, sorted; with `gfootball` those of gfootball 2.10.2 alone."""
+    return [name for name in plugins.names("scenarios") if not (gfootball and name in OURS)]
 
 
 def load(name: str | os.PathLike[str]) -> Scenario:

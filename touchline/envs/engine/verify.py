@@ -115,8 +115,8 @@ def verify(level: str = "short", scenarios: Sequence[str] | None = None, progres
     if level not in LEVELS:
         raise ValueError(f"no level {level!r}; there are {', '.join(LEVELS)}")
     for name in scenarios or ():
-        if name not in scenario_room.names():
-            raise ValueError(f"no {name!r} in scenarios; there are {', '.join(scenario_room.names())}")
+        if name not in scenario_room.names(gfootball=True):
+            raise ValueError(f"no {name!r} in scenarios; there are {', '.join(scenario_room.names(gfootball=True))}")
     report = progress or (lambda what, share: None)
     build.require()
     python = upstream_python(progress)

@@ -150,12 +150,12 @@ def jobs(level: str = "short", scenarios: Sequence[str] | None = None) -> Iterat
 
 def _every_scenario() -> Iterator[Plan]:
     """Odd seeds let the right team be processed first, so both kinds take turns."""
-    for number, scenario in enumerate(sorted(scenario_room.names())):
+    for number, scenario in enumerate(sorted(scenario_room.names(gfootball=True))):
         yield scenario, 100 + number, 300, {}
 
 
 def _more_seeds() -> Iterator[Plan]:
-    for number, scenario in enumerate(sorted(scenario_room.names())):
+    for number, scenario in enumerate(sorted(scenario_room.names(gfootball=True))):
         for turn, mix in enumerate(("shooting", "built-in AI")):
             options = {"mix": mix, "action_set": "v2", "observations": ("simple115v2",)}
             yield scenario, 1001 + 3 * number + turn, 600, options
