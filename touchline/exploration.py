@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from touchline import plugins
+from touchline.agents.parts import value_targets
 from touchline.rollout import Buffer, Rollout, collect
 from touchline.train_config import TrainConfig, config_of
 from touchline.types import EnvSpec
@@ -19,6 +20,45 @@ SHARED = ("gamma", "lam", "inner", "n_step", "rho_bar", "c_bar")
 
 RANDOM_UNROLL = 128
 """Steps of a rollout of random play."""
+
+
+class Assembled(NamedTuple):
+    """An agent with its exploration modules.
+
+    Attributes:
+        agent: that learns.
+        agent_config: its `Config`.
+        options: of its `make`, which make others like it.
+        bonuses: {name: Bonus}.
+    """
+
+    agent: Any
+    agent_config: Any
+    options: dict[str, Any]
+    bonuses: dict[str, Any]
+
+
+def assemble(config: TrainConfig, spec: EnvSpec, *, device: str = "cpu") -> Assembled:
+    """The agent of a resolved config with its bonuses and value target; what is not sound together is refused."""
+    module, values = plugins.load("agents", config.agent), dict(config.agent_config)
+    if values.get("mulex") and "mulex" not in {field.name for field in fields(module.Config)}:
+        raise ValueError(
+            f"MULEX's policies learn from each other's play, {config.agent} from its own alone: take apex_dqn or impala"
+        )
+    if config.value_target in value_targets.NAMES:
+        values["value_target"] = config.value_target
+    agent_config = config_of(module.Config, values)
+    bonuses = bonuses_of(config, spec, device)
+    target = target_of(config, agent_config, spec, device)
+    options: dict[str, Any] = {"bonus_streams": [s for bonus in bonuses.values() for s in bonus.streams]}
+    scores = {}
+    if getattr(module, "REPLAYS", False):
+        options["num_actors"] = config.num_actors or 1
+        scores["scores"] = [bonus.score for bonus in bonuses.values() if hasattr(bonus, "score")]
+    agent = module.make(spec, agent_config, value_target=target, seed=config.seed, device=device, **options, **scores)
+    if config.num_actors:
+        agent.check_lag()
+    return Assembled(agent, agent_config, options, bonuses)
 
 
 def bonuses_of(config: TrainConfig, spec: EnvSpec, device: str) -> dict[str, Any]:

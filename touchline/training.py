@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from touchline import checkpoint, distributed, exploration, plugins, tracking
-from touchline.agents.parts import value_targets
+from touchline import checkpoint, distributed, exploration, tracking
 from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
 from touchline.rollout import Buffer, collect_alternating, env_spec, side_by_side
@@ -54,19 +53,8 @@ class Run:
     ) -> None:
         share = share or config
         self.config, self.envs, self.actors, self.device = config, list(envs), None, share.device
-        spec, seed, device, number = env_spec(envs[0]), config.seed, share.device, config.num_actors or 1
-        self.bonuses = exploration.bonuses_of(config, spec, device)
-        module, values = plugins.load("agents", config.agent), dict(config.agent_config)
-        if config.value_target in value_targets.NAMES:
-            values["value_target"] = config.value_target
-        agent_config = config_of(module.Config, values)
-        target = exploration.target_of(config, agent_config, spec, device)
-        options: dict[str, Any] = {"bonus_streams": [s for bonus in self.bonuses.values() for s in bonus.streams]}
-        scores = {}
-        if getattr(module, "REPLAYS", False):
-            options["num_actors"] = number
-            scores["scores"] = [bonus.score for bonus in self.bonuses.values() if hasattr(bonus, "score")]
-        self.agent = module.make(spec, agent_config, value_target=target, seed=seed, device=device, **options, **scores)
+        spec, device, number = env_spec(envs[0]), share.device, config.num_actors or 1
+        self.agent, agent_config, options, self.bonuses = exploration.assemble(config, spec, device=device)
         if config.compile:
             for net in getattr(self.agent, "nets", [self.agent.net]):
                 net.compile()
@@ -76,7 +64,6 @@ class Run:
         self.carries = {name: [b.initial_carry(columns) for _ in range(number)] for name, b in self.bonuses.items()}
         self.env_steps, self.version = 0, version
         if config.num_actors:
-            self.agent.check_lag()
             self.actors = actors_of(config, partial(make_actor, share, make_envs, agent_config, options), version)
         else:
             pinned = torch.device(device).type == "cuda"
