@@ -80,6 +80,16 @@ def test_a_run_that_cannot_be_written_leaves_no_file(toy, tmp_path):
     assert not list(tmp_path.rglob("*seed-0*"))
 
 
+def test_a_file_is_written_whole_or_not_at_all(toy, tmp_path, monkeypatch):
+    def full_disk(source, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        run_audit(tmp_path, seeds=1)
+    assert not list((tmp_path / "toy").iterdir())
+
+
 def test_the_report_names_seeds_machine_commit_command_checks_and_every_seed(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(curiosity_audit, "commit_name", lambda: "0123456789ab+")
     monkeypatch.setattr(curiosity_audit, "machine_name", lambda: "an abacus, 2 cores")

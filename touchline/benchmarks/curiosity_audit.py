@@ -1,9 +1,10 @@
-"""The curiosity audit: what the papers behind the curiosity room claim, on toys, each beside controls that must fail.
+"""The curiosity audit: the claims that the curiosity room rests on, each on a toy and beside controls that must fail.
 
 A row is a module of `touchline.benchmarks.audits`: NAME, CLAIM, COST, and functions `run(seed, quick=...)` (all numbers
 of one seed), `checks(results, quick=...)`, `plot(results, axes)` and `table(results)` over the results of all seeds.
-Every run is a file, so an audit that was stopped goes on where it was. A toy that behaves as claimed says that the
-method is built as described; it does not reproduce a paper.
+Every run is a file, so an audit that was stopped goes on where it was; files of an older commit are kept, and the report
+names their commits. A toy that behaves as claimed says that the method is built as described; it does not reproduce a
+paper.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ class Audit:
         lines = [
             "# The curiosity audit",
             "",
-            "What the papers behind the curiosity room claim, on toys: a row shows that a method behaves as its paper "
-            "says, and that controls do not; it does not reproduce the paper's figures.",
+            "Claims about exploration and value learning, each on a toy and beside controls that must fail. A row that "
+            "passes says that our code behaves as claimed there; it does not reproduce a paper's figures.",
             "",
             f"`{command}`, {_seeds(self.seeds)} (0 to {self.seeds - 1}), {sum(run.seconds for run in runs):.0f} "
             f"seconds in all. Machine: {_each(run.machine for run in runs)}. "
