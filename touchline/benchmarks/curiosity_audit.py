@@ -2,9 +2,9 @@
 
 A row is a module of `touchline.benchmarks.audits`: NAME, CLAIM, COST, and functions `run(seed, quick=...)` (all numbers
 of one seed), `checks(results, quick=...)`, `plot(results, axes)` and `table(results)` over the results of all seeds.
-Every run is a file, so an audit that was stopped goes on where it was; files of an older commit are kept, and the report
-names their commits. A toy that behaves as claimed says that the method is built as described; it does not reproduce a
-paper.
+Every run is a file, so an audit that was stopped goes on where it was; files of an older commit are kept, and the
+report names their commits. A toy that behaves as claimed says that the method is built as described; it does not
+reproduce a paper.
 """
 
 from __future__ import annotations
