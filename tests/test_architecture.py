@@ -26,7 +26,7 @@ OPTIONAL = {
     "stable_baselines3": {"agents/sb3_bridge.py"},
     "ray": {"agents/parts/ray_actors.py"},
     "envpool": set(),
-    "matplotlib": set(),
+    "matplotlib": {"benchmarks/curiosity_audit.py"},
     "gym": set(),
     "cv2": set(),
 }

@@ -409,6 +409,42 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class CuriosityAudit:
+    """Shows on toys what the exploration modules claim, beside controls that must fail; a stopped audit goes on."""
+
+    seeds: int | None = None
+    """Seeds of every row; None is 5, and 1 with --quick."""
+    out: Path | None = None
+    """Folder of all runs and the report; None is results/curiosity/audit, with --quick runs/curiosity_audit_quick. Runs
+    that are there are kept, also those of an older commit: remove the folder to make them again."""
+    quick: bool = False
+    """About two minutes in all, for CI."""
+    rows: tuple[str, ...] = ()
+    """Only these rows (see benchmarks/curiosity_audit.py)."""
+
+    def run(self) -> int:
+        from touchline.benchmarks import curiosity_audit
+
+        out = self.out or Path("runs/curiosity_audit_quick" if self.quick else "results/curiosity/audit")
+        seeds = self.seeds if self.seeds is not None else 1 if self.quick else 5
+        try:
+            with _progress("audit") as progress:
+                audit = curiosity_audit.run_audit(
+                    out, seeds=seeds, quick=self.quick, rows=self.rows or None, progress=progress
+                )
+        except KeyboardInterrupt:
+            _print(f"stopped; finished runs are in {out}, and the same command goes on")
+            return 130
+        for row in audit.rows:
+            for check in row.checks:
+                line = f"{row.name}  {check.name}: {curiosity_audit.outcome(check)} ({check.detail})"
+                _print(line, markup=False, highlight=False)
+        print(audit.summary())
+        _print(f"written: {out / 'report.md'}")
+        return int(not audit.passed)
+
+
+@dataclass(frozen=True)
 class Throughput:
     """Measures environment steps per second, side by side in one run, and names the machine."""
 
@@ -475,6 +511,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "watch": Watch,
     "benchmark": Benchmark,
     "throughput": Throughput,
+    "curiosity-audit": CuriosityAudit,
 }
 
 
@@ -538,7 +575,7 @@ def _overview(name: str, commands: dict[str, Any]) -> str:
     lines = [f"usage: {name} COMMAND [--help] ...", ""]
     for command, found in commands.items():
         about = found.__doc__ if not isinstance(found, dict) else " · ".join(found)
-        lines.append(f"  {command:<12} {about.splitlines()[0]}")
+        lines.append(f"  {command:<15} {about.splitlines()[0]}")
     return "\n".join(lines)
 
 
