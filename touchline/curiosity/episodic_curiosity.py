@@ -65,6 +65,7 @@ class Config:
         warmup_steps: environment steps per env during which the bonus is 0 in any case.
         hidden, comparator: widths of its layers.
         train_embedding: False leaves the embedding as it was drawn.
+        shuffle_labels: the network learns nothing true (a control).
         strip_clocks: hide what tells time from it.
     """
 
@@ -92,6 +93,7 @@ class Config:
     hidden: tuple[int, ...] = (128, 64)
     comparator: tuple[int, ...] = (128, 128)
     train_embedding: bool = True
+    shuffle_labels: bool = False
     strip_clocks: bool = True
 
     def __post_init__(self) -> None:
@@ -236,6 +238,7 @@ class EpisodicCuriosity:
             num_epochs=config.num_epochs,
             batch_size=config.batch_size,
             draw=np.random.default_rng(seed),
+            shuffle_labels=config.shuffle_labels,
             device=self.device,
         )
         if metrics:

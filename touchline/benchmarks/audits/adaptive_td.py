@@ -2,8 +2,8 @@
 
 A random walk on 16 x 8 cells, discount 0.95, features 32 Gaussian bumps and a constant. "Wall": a wall halfway, and
 every step in the right half pays 1 - gamma, so that the value jumps from 0 to 1 and TD's error spreads from there.
-"Open": no wall, a smooth reward, and so much noise that returns are worth little. Walks take 200 steps; the first 100 are
-learned from, so that returns are complete to 0.6%. Layout and sizes are design choices.
+"Open": no wall, a smooth reward, and so much noise that returns are worth little. Walks take 200 steps; the first 100
+are learned from, so that returns are complete to 0.6%. Layout and sizes are design choices.
 
 The paper (Penedones, Riquelme et al. 2019, https://arxiv.org/abs/1906.07987) takes the interval's middle for a target
 outside ("mid"). With noisy rewards that costs more than the 8% allowed here, since noise alone takes targets outside;

@@ -152,6 +152,7 @@ def train(
     num_epochs: int,
     batch_size: int,
     draw: np.random.Generator,
+    shuffle_labels: bool = False,
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """Trains an R-network on pairs from trajectories [L, *inputs]; a twentieth of the pairs only measures.
@@ -159,6 +160,7 @@ def train(
     Args:
         other_episodes: share of the negative pairs whose second half is taken from another trajectory, so that the
             network cannot tell pairs by the time in an episode alone (a design choice; the authors have none).
+        shuffle_labels: a control.
     """
     starts = np.cumsum([0, *(len(x) for x in trajectories)])
     parts = [
@@ -172,6 +174,8 @@ def train(
         moved = (table[:, 2] == 0) & (draw.random(len(table)) < other_episodes)
         table[moved, 1] = _elsewhere(table[moved, 0], starts, draw)
     table = table[draw.permutation(len(table))]
+    if shuffle_labels:
+        table[:, 2] = draw.permutation(table[:, 2])
     frames = torch.cat(list(trajectories))
     if net.normaliser is not None:
         net.normaliser.update(frames.to(device))
