@@ -26,8 +26,9 @@ CELLS = np.argwhere(FREE)
 class FourRooms(VectorEnv):
     """B walks through 13 x 13 cells without a reward (methods and sizes are design choices).
 
-    Observations [B, 50] float32: column and row, one of 13 each, and 24 numbers on television. Actions: four moves,
-    which walls stop, and watching. Episodes last `length` steps; `info["episode"]["cells"]` says how many cells one saw.
+    Observations [B, 52] float32: column and row, one of 13 each, 24 numbers on television, and the place once more, as
+    two numbers in [-1, 1] where football's bonuses look for player and ball. Actions: four moves, which walls stop, and
+    watching. Episodes last `length` steps; `info["episode"]["cells"]` says how many cells one saw.
 
     Args:
         num_envs: B.
@@ -38,6 +39,7 @@ class FourRooms(VectorEnv):
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    features = {"ball": (50, 51), "player": (50, 51)}
 
     def __init__(
         self, num_envs: int = 8, *, length: int = 200, tv: str = "transient", start: tuple[int, int] | None = None
@@ -45,7 +47,7 @@ class FourRooms(VectorEnv):
         if tv not in TV_MODES:
             raise ValueError(f"no {tv!r} in television modes; there are {', '.join(TV_MODES)}")
         self.num_envs, self._length, self._tv, self._start = num_envs, length, tv, start
-        self.single_observation_space = spaces.Box(-np.inf, np.inf, (2 * SIZE + TV_SIZE,), np.float32)
+        self.single_observation_space = spaces.Box(-np.inf, np.inf, (2 * SIZE + TV_SIZE + 2,), np.float32)
         self.single_action_space = spaces.Discrete(len(MOVES))
         self._draw = np.random.default_rng(0)
 
@@ -94,7 +96,8 @@ class FourRooms(VectorEnv):
 
     def _observe(self) -> np.ndarray:
         x, y = np.eye(SIZE)[self.place[:, 0]], np.eye(SIZE)[self.place[:, 1]]
-        return np.concatenate([x, y, self._screen], -1).astype(np.float32)
+        place = (2 * self.place + 1) / SIZE - 1
+        return np.concatenate([x, y, self._screen, place], -1).astype(np.float32)
 
 
 def path(cells: Sequence[tuple[int, int]]) -> list[int]:
