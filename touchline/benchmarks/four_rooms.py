@@ -16,19 +16,22 @@ MOVES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (0, 0)])
 WATCH = 4
 """The action that looks at the television, and stays in place."""
 
-FREE = np.ones((SIZE, SIZE), bool)
-FREE[SIZE // 2, :] = FREE[:, SIZE // 2] = False
-for door in ((6, 3), (6, 9), (3, 6), (9, 6)):
-    FREE[door] = True
-CELLS = np.argwhere(FREE)
+
+def rooms(size: int = SIZE) -> np.ndarray:
+    """[size, size] bool, free cells: four rooms, a door in the middle of every wall between two."""
+    middle, free = size // 2, np.ones((size, size), bool)
+    free[middle, :] = free[:, middle] = False
+    for door in (middle // 2, middle + 1 + middle // 2):
+        free[middle, door] = free[door, middle] = True
+    return free
 
 
 class FourRooms(VectorEnv):
-    """B walks through 13 x 13 cells without a reward (methods and sizes are design choices).
+    """B walks through N x N cells without a reward (world and sizes are design choices).
 
-    Observations [B, 52] float32: column and row, one of 13 each, 24 numbers on television, and the place once more, as
-    two numbers in [-1, 1] where football's bonuses look for player and ball. Actions: four moves, which walls stop, and
-    watching. Episodes last `length` steps; `info["episode"]["cells"]` says how many cells one saw.
+    Observations [B, 2N + 26] float32: column and row, one of N each, 24 numbers on television, and the place once more,
+    as two numbers in [-1, 1] where football's bonuses look for player and ball. Actions: four moves, which walls stop,
+    and watching. Episodes last `length` steps; `info["episode"]["cells"]` says how many cells one saw.
 
     Args:
         num_envs: B.
@@ -36,18 +39,28 @@ class FourRooms(VectorEnv):
         tv: noise is shown while one watches ("transient") or in any case ("always"), or there is a picture that changes
             when one watches and else stays ("persistent").
         start: cell of every episode's beginning; None draws one.
+        size: N, odd.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    features = {"ball": (50, 51), "player": (50, 51)}
 
     def __init__(
-        self, num_envs: int = 8, *, length: int = 200, tv: str = "transient", start: tuple[int, int] | None = None
+        self,
+        num_envs: int = 8,
+        *,
+        length: int = 200,
+        tv: str = "transient",
+        start: tuple[int, int] | None = None,
+        size: int = SIZE,
     ) -> None:
         if tv not in TV_MODES:
             raise ValueError(f"no {tv!r} in television modes; there are {', '.join(TV_MODES)}")
         self.num_envs, self._length, self._tv, self._start = num_envs, length, tv, start
-        self.single_observation_space = spaces.Box(-np.inf, np.inf, (2 * SIZE + TV_SIZE + 2,), np.float32)
+        self._size, self._free = size, rooms(size)
+        self._cells = np.argwhere(self._free)
+        place = (2 * size + TV_SIZE, 2 * size + TV_SIZE + 1)
+        self.features = {"ball": place, "player": place}
+        self.single_observation_space = spaces.Box(-np.inf, np.inf, (2 * size + TV_SIZE + 2,), np.float32)
         self.single_action_space = spaces.Discrete(len(MOVES))
         self._draw = np.random.default_rng(0)
 
@@ -56,7 +69,7 @@ class FourRooms(VectorEnv):
         self._draw = np.random.default_rng(seed)
         B = self.num_envs
         self.place, self._time = np.zeros((B, 2), int), np.zeros(B, int)
-        self._screen, self._seen = np.zeros((B, TV_SIZE)), np.zeros((B, SIZE, SIZE), bool)
+        self._screen, self._seen = np.zeros((B, TV_SIZE)), np.zeros((B, self._size, self._size), bool)
         self._begin(np.arange(B))
         return self._observe(), {}
 
@@ -64,8 +77,8 @@ class FourRooms(VectorEnv):
         """One step of every walk."""
         actions, B = np.asarray(actions), self.num_envs
         there = self.place + MOVES[actions]
-        inside = ((there >= 0) & (there < SIZE)).all(-1)
-        go = inside & FREE[tuple(np.where(inside[:, None], there, 0).T)]
+        inside = ((there >= 0) & (there < self._size)).all(-1)
+        go = inside & self._free[tuple(np.where(inside[:, None], there, 0).T)]
         self.place[go] = there[go]
         self._seen[np.arange(B), *self.place.T] = True
         noise = self._draw.standard_normal((B, TV_SIZE))
@@ -87,7 +100,7 @@ class FourRooms(VectorEnv):
         """Nothing to close."""
 
     def _begin(self, chosen: np.ndarray) -> None:
-        drawn = CELLS[self._draw.integers(len(CELLS), size=len(chosen))]
+        drawn = self._cells[self._draw.integers(len(self._cells), size=len(chosen))]
         self.place[chosen] = drawn if self._start is None else self._start
         self._time[chosen], self._seen[chosen] = 0, False
         picture = self._draw.standard_normal((len(chosen), TV_SIZE))
@@ -95,14 +108,14 @@ class FourRooms(VectorEnv):
         self._seen[chosen, *self.place[chosen].T] = True
 
     def _observe(self) -> np.ndarray:
-        x, y = np.eye(SIZE)[self.place[:, 0]], np.eye(SIZE)[self.place[:, 1]]
-        place = (2 * self.place + 1) / SIZE - 1
+        x, y = np.eye(self._size)[self.place[:, 0]], np.eye(self._size)[self.place[:, 1]]
+        place = (2 * self.place + 1) / self._size - 1
         return np.concatenate([x, y, self._screen, place], -1).astype(np.float32)
 
 
 def path(cells: Sequence[tuple[int, int]]) -> list[int]:
-    """Actions of the shortest way that passes some cells in their order."""
-    out: list[int] = []
+    """Actions of the shortest way that passes some cells of the 13 x 13 world in their order."""
+    free, out = rooms(), []
     for start, goal in zip(cells, cells[1:], strict=False):
         came: dict[tuple[int, int], tuple[tuple[int, int], int] | None] = {start: None}
         waiting = deque([start])
@@ -110,7 +123,7 @@ def path(cells: Sequence[tuple[int, int]]) -> list[int]:
             here = waiting.popleft()
             for action, (dx, dy) in enumerate(MOVES[:WATCH]):
                 there = (here[0] + int(dx), here[1] + int(dy))
-                if there in came or not (0 <= there[0] < SIZE and 0 <= there[1] < SIZE) or not FREE[there]:
+                if there in came or not (0 <= there[0] < SIZE and 0 <= there[1] < SIZE) or not free[there]:
                     continue
                 came[there] = (here, action)
                 waiting.append(there)

@@ -64,11 +64,12 @@ class Suite:
 _SPARSE: dict[str, Any] = {"rewards": ("scoring",), "num_threads": 1, "torch_threads": 1}
 """Goals alone pay; one thread, so that a process takes one core."""
 
-_EC = {"episodic_curiosity": {"train": "offline", "random_steps": 50_000}}
+_ECO = {"episodic_curiosity": {"other_episodes": 0.2}}  # the default when the study was planned
+_EC = {"episodic_curiosity": {"other_episodes": 0.2, "train": "offline", "random_steps": 50_000}}
 _BONUSES: dict[str, dict[str, Any]] = {
     "ppo": {},
     "ec": {"bonus": ("episodic_curiosity",), "bonus_config": _EC},
-    "eco": {"bonus": ("episodic_curiosity",)},
+    "eco": {"bonus": ("episodic_curiosity",), "bonus_config": _ECO},
     "icm": {"bonus": ("icm",)},
     "rnd": {"bonus": ("rnd",)},
     "count": {"bonus": ("count",)},

@@ -80,11 +80,9 @@ class Scripted:
         return self._actions[self._time - 1], torch.zeros(len(obs))
 
 
-def play(
-    policy: Any, num_envs: int, steps: int, *, tv: str, seed: int, start: tuple[int, int] | None = None
-) -> Rollout:
-    """One episode of every walk, [steps, num_envs]."""
-    envs = FourRooms(num_envs, length=steps, tv=tv, start=start)
+def play(policy: Any, num_envs: int, steps: int, *, seed: int, **world: Any) -> Rollout:
+    """One episode of every walk, [steps, num_envs]; `world` are options of `FourRooms`."""
+    envs = FourRooms(num_envs, length=steps, **world)
     obs, _ = envs.reset(seed=seed)
     generator = torch.Generator().manual_seed(seed)
     return collect(envs, policy, obs, Buffer(env_spec(envs), num_envs, steps), generator)[0]
