@@ -81,12 +81,14 @@ class TrainedPolicy:
     Attributes:
         observation, stack, action_set: what it was trained with.
         greedy: the most probable action instead of a sampled one.
+        agent, config: as they were trained.
     """
 
     def __init__(self, agent: Any, config: TrainConfig, *, greedy: bool, seed: int) -> None:
+        self.agent, self.config = agent, config
         self.observation, self.stack = config.observation, config.stack
         self.action_set, self.greedy = config.action_set, greedy
-        self._agent, self._generator = agent, torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed)
         self._state: Tensor | None = None
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
@@ -97,7 +99,7 @@ class TrainedPolicy:
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions [B] or [B, N] for observations [B, *obs] or [B, N, *obs]."""
-        shape = self._agent.spec.observation_shape
+        shape = self.agent.spec.observation_shape
         batch = observations.shape[: observations.ndim - len(shape)]
         if observations.shape[len(batch) :] != shape:
             raise ValueError(f"expected observations [..., {shape}], got {observations.shape}")
@@ -107,13 +109,13 @@ class TrainedPolicy:
         return action.numpy(force=True).reshape(batch)
 
     def _act(self, obs: Tensor) -> Tensor:
-        if self._state is None and hasattr(self._agent, "initial_state"):
-            self._state = self._agent.initial_state(len(obs))
+        if self._state is None and hasattr(self.agent, "initial_state"):
+            self._state = self.agent.initial_state(len(obs))
         if self._state is not None:
             generator = None if self.greedy else self._generator
-            action, _, self._state = self._agent.act_recurrent(obs, self._state, generator)
+            action, _, self._state = self.agent.act_recurrent(obs, self._state, generator)
             return action
-        return self._agent.act_greedy(obs) if self.greedy else self._agent.act(obs, self._generator)[0]
+        return self.agent.act_greedy(obs) if self.greedy else self.agent.act(obs, self._generator)[0]
 
 
 def load_policy(run: Path | str, *, greedy: bool = True, seed: int = 0) -> TrainedPolicy:

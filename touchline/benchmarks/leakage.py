@@ -6,14 +6,18 @@ Penedones et al. 2018, "Temporal difference learning with neural networks - stud
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 
+from touchline.curiosity.parts.episodes import Episode, Episodes
+from touchline.curiosity.parts.offline_values import fit_values
 from touchline.networks import linear, mlp, scoped_seed
+from touchline.rollout import Buffer, collect, env_spec
 
 
 @dataclass(frozen=True)
@@ -208,3 +212,153 @@ def fit_network(
         optimiser.step()
     with torch.no_grad():
         return net(seen)[:, 0].double().numpy()
+
+
+# Football.
+
+
+def steps_to_change(owner: np.ndarray) -> np.ndarray:
+    """[L] steps to the nearest moment at which another team has the ball than had it last, L if there is none.
+
+    Args:
+        owner: [L] 0 for the own team, 1 for the other, -1 for nobody, who changes nothing.
+    """
+    last = owner.copy()
+    for t in range(1, len(last)):
+        last[t] = last[t - 1] if last[t] < 0 else last[t]
+    changes = np.flatnonzero((last[1:] != last[:-1]) & (last[:-1] >= 0)) + 1
+    if not len(changes):
+        return np.full(len(owner), len(owner))
+    return np.abs(np.arange(len(owner))[:, None] - changes).min(1)
+
+
+def owners(obs: np.ndarray, features: dict[str, tuple[int, ...]]) -> np.ndarray:
+    """[K] who owns the ball in obs [K, F]: 0 the own team, 1 the other, -1 nobody."""
+    if "owner" not in features:
+        raise ValueError("these observations do not say who owns the ball: take simple115v2 or egocentric")
+    teams = obs[:, list(features["owner"][-2:])]
+    return np.where(teams.max(1) > 0.5, teams.argmax(1), -1)
+
+
+def played_episodes(envs: Any, policy: Any, number: int, *, seed: int) -> list[Episode]:
+    """At least so many ended episodes of a policy."""
+    spec, generator, episodes, out = env_spec(envs), torch.Generator().manual_seed(seed), Episodes(), []
+    buffer, (obs, _) = Buffer(spec, envs.num_envs, 128), envs.reset(seed=seed)
+    while len(out) < number:
+        rollout, obs = collect(envs, policy, obs, buffer, generator)
+        out += [episode for episode in episodes.add(rollout) if episode.ended]
+    return out
+
+
+def sampled_states(
+    envs: Any, policy: Any, number: int, *, near: int, seed: int, every: int = 4, max_steps: int = 50_000
+) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    """States that a policy visits, half of them within `near` steps of a change of possession if so many are found.
+
+    Args:
+        every: steps between the states that are looked at.
+        max_steps: of every env, after which it makes do with what was found.
+
+    Returns:
+        snapshots [number], observations [number, F], steps to the nearest change [number].
+    """
+    spec, B = env_spec(envs), envs.num_envs
+    draw, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    obs, _ = envs.reset(seed=seed)
+    tracks: list[list[np.ndarray]] = [[] for _ in range(B)]
+    kept: list[dict[int, bytes]] = [{} for _ in range(B)]
+    found: dict[bool, list[tuple[bytes, np.ndarray, int]]] = {True: [], False: []}
+    for step in count():
+        if step % every == 0:
+            for b, state in enumerate(envs.get_state()):
+                kept[b][len(tracks[b])] = state
+        for b in range(B):
+            tracks[b].append(obs[b].copy())
+        action, _ = policy.act(torch.from_numpy(np.ascontiguousarray(obs)), generator)
+        obs, _, terminated, truncated, _ = envs.step(action.numpy())
+        for b in np.flatnonzero(terminated | truncated):
+            track = np.stack(tracks[b])
+            distance = steps_to_change(owners(track, spec.features))
+            for close in (True, False):
+                places = [t for t in kept[b] if (distance[t] <= near) == close]
+                for t in draw.permutation(places)[:2]:  # few of an episode, whose states are alike
+                    found[close].append((kept[b][t], track[t], int(distance[t])))
+            tracks[b], kept[b] = [], {}
+        if step == max_steps or min(len(found[True]), len(found[False])) >= number // 2:
+            break
+    closest = found[True][: max(number // 2, number - len(found[False]))]
+    chosen = closest + found[False][: number - len(closest)]
+    if not chosen:
+        raise ValueError(f"no episode ended within {max_steps} steps")
+    return [x[0] for x in chosen], np.stack([x[1] for x in chosen]), np.array([x[2] for x in chosen])
+
+
+def restarted_returns(
+    envs: Any, policy: Any, states: Sequence[bytes], restarts: int, *, gamma: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean discounted return [S] of restarts from each state with other action noise, and its standard error [S]."""
+    B, generator = envs.num_envs, torch.Generator().manual_seed(seed)
+    jobs = np.repeat(np.arange(len(states)), restarts)
+    returns = np.zeros(len(jobs))
+    for first in range(0, len(jobs), B):
+        chosen = np.arange(first, min(first + B, len(jobs)))
+        padded = np.r_[chosen, np.full(B - len(chosen), chosen[-1])]
+        obs, running, discount = envs.set_state([states[jobs[i]] for i in padded]), np.ones(B, bool), 1.0
+        total = np.zeros(B)
+        while running.any():
+            action, _ = policy.act(torch.from_numpy(np.ascontiguousarray(obs)), generator)
+            obs, reward, terminated, truncated, _ = envs.step(action.numpy())
+            total += running * discount * reward
+            running &= ~(terminated | truncated)
+            discount *= gamma
+        returns[chosen] = total[: len(chosen)]
+    table = returns.reshape(len(states), restarts)
+    return table.mean(1), table.std(1, ddof=1) / np.sqrt(restarts)
+
+
+def football_leakage(
+    envs: Any,
+    policy: Any,
+    *,
+    gamma: float = 0.99,
+    num_episodes: int = 200,
+    num_states: int = 64,
+    restarts: int = 100,
+    near: int = 3,
+    methods: Sequence[str] = ("mc", "td0", "td_lambda", "n_step", "adaptive"),
+    num_epochs: int = 40,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Errors of a frozen policy's values near changes of possession and far from them, by how they were fitted.
+
+    Values are fitted to logged episodes; the truth of other visited states is the mean of many restarts.
+
+    Args:
+        envs: a vector env with `get_state` and `set_state` and vectors as observations.
+        policy: `act(obs, generator)`.
+        gamma: discount per environment step.
+        num_episodes: of the logs.
+        num_states, restarts: of the truth.
+        near: steps within which a state is near a change.
+
+    Returns:
+        {"errors": {method: {"all", "near", "far"}}, "near", "far": how many states, "truth_error": the truth's own mean
+        standard error, "truth_std": how much it varies over states, "switch_fraction"}.
+    """
+    spec = env_spec(envs)
+    logs = played_episodes(envs, policy, num_episodes, seed=seed)
+    states, obs, distance = sampled_states(envs, policy, num_states, near=near, seed=seed + 1)
+    truth, error = restarted_returns(envs, policy, states, restarts, gamma=gamma, seed=seed + 2)
+    probe = LeakageProbe(torch.from_numpy(obs), truth, distance <= near, distance, far=near + 1)
+    out: dict[str, Any] = {"errors": {}}
+    for method in methods:
+        values = fit_values(logs, spec, gamma=gamma, method=method, outside="clip", num_epochs=num_epochs, seed=seed)
+        out["errors"][method] = probe.errors(values)
+        if method == "adaptive":
+            out["switch_fraction"] = values.switch_fraction
+    return out | {
+        "near": int((distance <= near).sum()),
+        "far": int((distance > near).sum()),
+        "truth_error": float(error.mean()),
+        "truth_std": float(truth.std()),
+    }
