@@ -1,10 +1,28 @@
 """Leakage: exact in a chain, learned in a maze; every control shows none."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from toy_envs import Corridor
 
 from touchline.benchmarks.audits import adaptive_td, leak_chain
-from touchline.benchmarks.leakage import HEIGHT, WIDTH, LeakageProbe, corridors, fit_network, maze
+from touchline.benchmarks.leakage import (
+    HEIGHT,
+    WIDTH,
+    LeakageProbe,
+    corridors,
+    fit_network,
+    football_leakage,
+    maze,
+    owners,
+    restarted_returns,
+    steps_to_change,
+)
 
 FAR = {0.5: 0.053, 0.9: 0.153, 0.95: 0.206, 0.99: 0.364}
 
@@ -96,3 +114,59 @@ def test_the_row_on_adaptive_td_knows_td_s_fixed_point_and_the_truth():
     assert np.abs(walks.phi @ (w - td)).max() < 1e-4
     assert walks.truth.reshape(WIDTH, HEIGHT)[[0, 15], 0] == pytest.approx([0.0, 1.0])
     assert all(check.passed for check in adaptive_td.checks([adaptive_td.run(0, quick=True)], quick=True))
+
+
+# Football.
+
+
+def test_a_change_of_possession_is_another_team_s_first_touch_and_nobody_changes_nothing():
+    owner = np.array([-1, 0, 0, -1, -1, 1, 1, -1, 1, 0])
+    assert steps_to_change(owner).tolist() == [5, 4, 3, 2, 1, 0, 1, 2, 1, 0]
+    assert steps_to_change(np.array([0, -1, 0])).tolist() == [3, 3, 3]
+
+
+def test_owners_are_read_where_the_observation_says():
+    obs = np.array([[1, 0, 0.0], [0, 1, 0], [0, 0, 1]])
+    assert owners(obs, {"owner": (0, 1, 2)}).tolist() == [-1, 0, 1]
+    assert owners(obs, {"owner": (1, 2)}).tolist() == [-1, 0, 1]
+    with pytest.raises(ValueError, match="take simple115v2 or egocentric"):
+        owners(obs, {})
+
+
+class Owned(Corridor):
+    """The sign says who has the ball: the own team's episodes and the other's."""
+
+    features = {"owner": (0, 1)}
+    terminates_after, truncates_after = 7, 0  # TD goes on through a time limit, the truth ends there
+
+    def _observe(self):
+        out = super()._observe()
+        return np.stack([out[:, 0] > 0, out[:, 0] < 0, out[:, 2]], -1).astype(np.float32)
+
+
+class Always:
+    """One action for ever."""
+
+    def act(self, obs, generator):
+        return torch.ones(len(obs), dtype=torch.int64), torch.zeros(len(obs))
+
+
+def test_restarts_from_a_state_give_the_return_of_the_rest_of_its_episode():
+    envs, states = Owned(2), []
+    obs, _ = envs.reset(seed=0)
+    for _ in range(3):
+        states.append(envs.get_state()[0])
+        obs, *_ = envs.step(np.ones(2, int))
+    sign = 1.0 if obs[0, 0] else -1.0
+    mean, error = restarted_returns(Owned(2), Always(), states, 3, gamma=0.5, seed=0)
+    # rewards fall at the times 0, 3 and 6 of the seven steps
+    assert mean == pytest.approx(sign * np.array([1 + 0.5**3 + 0.5**6, 0.5**2 + 0.5**5, 0.5 + 0.5**4]), rel=1e-6)
+    assert error == pytest.approx(0.0)
+
+
+def test_the_whole_probe_runs_and_a_policy_without_chance_is_valued_well():
+    result = football_leakage(
+        Owned(4), Always(), gamma=0.5, num_episodes=40, num_states=8, restarts=2, methods=("mc", "td0"), num_epochs=400
+    )
+    assert result["near"] == 0 and result["far"] == 8 and result["truth_error"] == pytest.approx(0.0)
+    assert max(errors["far"] for errors in result["errors"].values()) < 0.1 < result["truth_std"]
