@@ -16,9 +16,11 @@ SETUPS: dict[str, dict[str, Any]] = {
     "impala": {"agent": "impala"},
     "impala beside actors": {"agent": "impala", "num_actors": 2},
     "impala with MULEX": {"agent": "impala", "agent_config": {"mulex": "episode"}},
+    "impala with MULEX beside actors": {"agent": "impala", "agent_config": {"mulex": "episode"}, "num_actors": 2},
     "apex_dqn": {"agent": "apex_dqn"},
     "apex_dqn beside actors": {"agent": "apex_dqn", "num_actors": 2},
     "apex_dqn with MULEX": {"agent": "apex_dqn", "agent_config": {"mulex": "episode"}},
+    "apex_dqn with MULEX beside actors": {"agent": "apex_dqn", "agent_config": {"mulex": "episode"}, "num_actors": 2},
 }
 """{name: fields of `TrainConfig`} of agents."""
 
