@@ -66,3 +66,14 @@ def test_a_run_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
     assert len({tuple(row["seed"] for row in r["rows"]) for r in results}) == 1, "all play the same seeds"
     assert cli.run(["watch", str(next((run / "replays").glob("*.npz"))), "--out", str(run / "film.mp4")]) == 0
     assert (run / "film.mp4").stat().st_size > 10_000
+
+
+def test_fields_of_bonuses_are_given_by_module_and_may_be_any_literal():
+    pairs = ["rnd.coef=0.1", "rnd.episodic=True", "count.grid=(24, 16)", "episodic_curiosity.train=offline"]
+    assert cli._nested(pairs) == {
+        "rnd": {"coef": 0.1, "episodic": True},
+        "count": {"grid": (24, 16)},
+        "episodic_curiosity": {"train": "offline"},
+    }
+    with pytest.raises(ValueError, match="expected MODULE.FIELD=VALUE, got coef=1"):
+        cli._nested(["coef=1"])

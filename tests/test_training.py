@@ -13,10 +13,10 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_envs import Corridor, ObservationAction
+from toy_envs import SPEC, Corridor, ObservationAction
 
 import touchline.curiosity
-from touchline import checkpoint, plugins, training
+from touchline import checkpoint, exploration, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
 from touchline.tracking import CsvTracker, EpisodeStatistics
@@ -323,6 +323,26 @@ def test_a_wrong_bonus_says_which_there_are_and_fields_of_a_bonus_that_was_not_a
         train(config(tmp_path / "c", bonus_config={"rnd": {"coef": 1.0}}), make_envs=toy)
     with pytest.raises(ValueError, match="no colour in Config; there are coef"):
         train(config(tmp_path / "d", bonus=("rnd",), bonus_config={"rnd": {"colour": 1.0}}), make_envs=toy)
+
+
+def test_random_play_before_a_training_counts_as_steps_of_it(tmp_path):
+    curious = {"train": "offline", "random_steps": 1500, "batch_size": 32}
+    fields = {"bonus": ("episodic_curiosity",), "bonus_config": {"episodic_curiosity": curious}}
+    result = train(config(tmp_path / "a", 40, **fields), make_envs=toy)
+    rows = (tmp_path / "a" / "metrics.csv").read_text().splitlines()
+    played = exploration.RANDOM_UNROLL * 8 * 2  # whole rollouts of eight walks
+    assert played == 2048 and result["env_steps"] >= 40 * UPDATE
+    assert len(rows) - 1 == -(-(40 * UPDATE - played) // UPDATE)
+
+
+def test_a_value_target_module_takes_discount_trace_and_inner_target_from_the_agent(tmp_path):
+    own = {"value_target": "n_step", "gamma": 0.7, "gae_lambda": 0.6, "n_step": 3}
+    made = exploration.assemble(config(tmp_path, 3, value_target="adaptive_td", agent_config=own).resolved(), SPEC)
+    target = made.agent.value_target.config
+    assert (target.inner, target.gamma, target.lam, target.n_step) == ("n_step", 0.7, 0.6, 3)
+    given = {"inner": "td0", "colour": 1}
+    with pytest.raises(ValueError, match="no colour in Config"):
+        train(config(tmp_path, 3, value_target="adaptive_td", value_target_config=given), make_envs=toy)
 
 
 # Actors that play while the agent learns.

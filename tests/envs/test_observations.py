@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 
+from touchline.benchmarks.leakage import owners
+from touchline.curiosity.parts.inputs import InputFilter, Pitch
 from touchline.envs.actions import ACTION_SETS, check_actions
 from touchline.envs.control import controlled_scenario, fixed_players
-from touchline.envs.observations import Egocentric, Simple115v2, SuperMiniMap, raw_observation
+from touchline.envs.observations import Egocentric, EgocentricNoise, Simple115v2, SuperMiniMap, raw_observation
 from touchline.envs.rewards import Checkpoints, make_terms
 from touchline.envs.simulator import empty_state
 from touchline.envs.statistics import EpisodeStatistics
 from touchline.scenarios import load
+from touchline.types import EnvSpec
 
 ROWS = np.array([0])
 
@@ -190,3 +194,67 @@ def test_fixed_agents_are_the_controllable_players_nearest_to_the_ball_keepers_l
     fixed = controlled_scenario(drill, 2, 0, "fixed")
     assert len(fixed.controllable("left")) == 2
     assert fixed.right_team == drill.right_team
+
+
+def test_cells_count_where_ball_and_controlled_player_were_once_each():
+    here, beyond = {"ball_position": [-0.9, -0.4, 0.1]}, {"ball_position": [1.2, 0.6, 0.1]}
+    walk = np.zeros((11, 2), np.float32)
+    counted = play(
+        EpisodeStatistics(1), here, here, beyond, {"left_position": walk, "ball_position": [0.99, 0.41, 0.1]}
+    )
+    assert (counted["ball_cells"], counted["player_cells"]) == (2, 2)  # beyond the line is the last cell
+    assert play(EpisodeStatistics(1), here)["ball_cells"] == 1
+
+
+def test_every_cell_has_a_bit_of_its_own_and_a_snapshot_keeps_them():
+    places = [((i + 0.5) / 6 - 1, (j + 0.5) / 8 * 0.84 - 0.42) for i in range(12) for j in range(8)]
+    statistics = EpisodeStatistics(1)
+    counted = play(statistics, *({"ball_position": [x, y, 0.1]} for x, y in places))
+    assert counted["ball_cells"] == 96 and counted["player_cells"] == 1
+    other = EpisodeStatistics(1)
+    other.set_state(0, statistics.get_state(0))
+    assert other.summary()["ball_cells"][0] == 96
+
+
+def test_egocentric_noise_is_the_egocentric_view_and_bits_that_change_with_the_match_alone():
+    state = two_a_side()
+    (plain,), (noisy,) = write(Egocentric, state), write(EgocentricNoise, state)
+    assert np.array_equal(noisy[: len(plain)], plain) and len(noisy) == len(plain) + 24
+    assert np.array_equal(write(EgocentricNoise, state)[0], noisy)
+    bits = []
+    for step in range(200):
+        state.get("steps_left")[0] = step
+        bits.append(write(EgocentricNoise, state)[0][len(plain) :])
+    bits = np.stack(bits)
+    assert set(np.unique(bits)) == {0.0, 1.0}
+    assert (np.abs(bits.mean(0) - 0.5) < 0.15).all()
+    assert abs(np.corrcoef(bits[:-1].ravel(), bits[1:].ravel())[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("kind", [Simple115v2, Egocentric, EgocentricNoise, SuperMiniMap])
+def test_bonuses_find_ball_player_and_owner_where_an_observation_says_they_are(kind):
+    observation = kind(1, 0)
+    spec = EnvSpec(observation.shape, np.dtype(observation.dtype).name, 19, features=observation.features)
+    pitch, obs = Pitch(spec), torch.from_numpy(write(kind, two_a_side()))
+    coarse = 1 / 36 if kind is SuperMiniMap else 4e-3  # a pixel; the egocentric view ends at the goal, not the line
+    assert pitch.ball(obs)[0].tolist() == pytest.approx([0.21, 0.1 / 0.42], abs=2 * coarse)
+    assert pitch.player(obs)[0].tolist() == pytest.approx([0.2, 0.1 / 0.42], abs=2 * coarse)
+    if kind is not SuperMiniMap:
+        assert owners(obs.numpy(), spec.features).tolist() == [0]
+
+
+def test_what_tells_time_is_hidden_from_bonuses_and_what_tells_places_is_not():
+    state = two_a_side()
+    observation = Egocentric(1, 0)
+    spec = EnvSpec(observation.shape, "float32", 19, features=observation.features)
+    hide = InputFilter(spec)
+
+    def seen():
+        return hide(torch.from_numpy(write(Egocentric, state)))
+
+    before = seen()
+    state.get("steps_left")[0], state.get("left_score")[0] = 7, 3
+    state.get("left_tired")[0] = 0.5
+    assert torch.equal(seen(), before) and len(hide(torch.zeros(1, *observation.shape))[0]) < observation.shape[0]
+    state.get("ball_position")[0, 0] += 0.1
+    assert not torch.equal(seen(), before)
