@@ -1,14 +1,14 @@
 # make setup    everything that is needed: Debian packages, .venv, the football engine (about 5 minutes, once)
 # make demo     trains a scorer, evaluates it and writes a video
 # make test     the tests that take seconds;  make test-all adds the slow ones
-# make lint     ruff;  make clean removes what setup and the tests made, but not runs/ and not the built engine
+# make audit    the curiosity audit in two minutes;  make lint  ruff;  make clean removes what setup and the tests made, but not runs/ and not the built engine
 #
 # PYTHON=python3.12 make setup chooses the Python that .venv is made from.
 
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint clean
+.PHONY: setup demo test test-all lint audit clean
 
 setup:
 	@bash scripts/setup.sh
@@ -21,6 +21,9 @@ test: setup
 
 test-all: setup
 	$(BIN)/pytest -q
+
+audit: setup
+	$(BIN)/touchline curiosity-audit --quick
 
 lint: setup
 	$(BIN)/ruff check .
