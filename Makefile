@@ -1,7 +1,8 @@
 # make setup    everything that is needed: Debian packages, .venv, the football engine (about 5 minutes, once)
 # make demo     trains a scorer, evaluates it and writes a video
 # make test     the tests that take seconds;  make test-all adds the slow ones
-# make audit    the curiosity audit in two minutes;  make lint  ruff;  make clean removes what setup and the tests made, but not runs/ and not the built engine
+# make audit    the curiosity audit in two minutes;  make lint     ruff
+# make clean    removes what setup and the tests made, but not runs/ and not the built engine
 #
 # PYTHON=python3.12 make setup chooses the Python that .venv is made from.
 
