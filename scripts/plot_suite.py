@@ -1,7 +1,10 @@
-"""Draws a suite's learning curves, a panel a drill: `python scripts/plot_suite.py SUITE OUT.png` (needs matplotlib)."""
+"""Draws a suite's learning curves, a panel a drill (needs matplotlib).
 
+python scripts/plot_suite.py SUITE OUT.png [--runs results/SUITE] [--column episode/success_rate] [--variants NAME ...]
+"""
+
+import argparse
 import csv
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -13,39 +16,49 @@ import numpy as np
 from touchline.benchmarks import suites
 
 
-def curve(folder):
-    """Steps and success of the last 100 training episodes."""
+def curve(folder, column):
+    """Steps and a column, which averages the last 100 training episodes."""
     with (folder / "metrics.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("episode/success_rate")]
-    return np.array([[float(row["env_steps"]), float(row["episode/success_rate"])] for row in rows]).T
+        rows = [row for row in csv.DictReader(file) if row.get(column)]
+    return np.array([[float(row["env_steps"]), float(row[column])] for row in rows]).T
 
 
-def main(name: str, out: str) -> None:
+def main() -> None:
     """Every seed as a thin line, and between the lowest and the highest of them the area."""
-    suite, root = suites.load(name), Path("results", name)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("suite")
+    parser.add_argument("out")
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--column", default="episode/success_rate")
+    parser.add_argument("--variants", nargs="+")
+    chosen = parser.parse_args()
+    suite, root = suites.load(chosen.suite), chosen.runs or Path("results", chosen.suite)
+    share = chosen.column == "episode/success_rate"
     figure, panels = plt.subplots(1, len(suite.total_steps), figsize=(4 * len(suite.total_steps), 3.4), dpi=120)
     for panel, (scenario, total) in zip(np.atleast_1d(panels), suite.total_steps.items(), strict=True):
-        for number, variant in enumerate(suite.variants):
+        for number, variant in enumerate(v for v in chosen.variants or suite.variants if suite.plays(v, scenario)):
             folders = [suites.folder_of(root, scenario, variant, seed) for seed in suite.seeds]
-            curves = [curve(folder) for folder in folders if suites.is_done(folder)]
-            for steps, success in curves:
-                panel.plot(steps / 1e6, 100 * success, color=f"C{number}", lw=0.7)
+            curves = [curve(folder, chosen.column) for folder in folders if suites.is_done(folder)]
+            curves = [(steps / 1e6, (100 if share else 1) * values) for steps, values in curves]
+            for steps, values in curves:
+                panel.plot(steps, values, color=f"C{number}", lw=0.7)
             if curves:
-                grid = np.linspace(0, total, 200)
-                every = np.array([np.interp(grid, *one) for one in curves])
+                grid = np.linspace(0, total, 200) / 1e6
+                every = np.array([np.interp(grid, *one, left=np.nan) for one in curves])
                 label = f"{variant} ({len(curves)} of {len(folders)} seeds)"
-                panel.plot(grid / 1e6, 100 * every.mean(0), color=f"C{number}", lw=2, label=label)
-                panel.fill_between(grid / 1e6, 100 * every.min(0), 100 * every.max(0), color=f"C{number}", alpha=0.15)
-        panel.set(title=scenario, xlabel="environment steps, millions", ylim=(0, 102))
+                panel.plot(grid, every.mean(0), color=f"C{number}", lw=2, label=label)
+                panel.fill_between(grid, every.min(0), every.max(0), color=f"C{number}", alpha=0.15)
+        panel.set(title=scenario, xlabel="environment steps, millions")
+        if share:
+            panel.set_ylim(0, 102)
         panel.grid(alpha=0.3)
         if panel.get_legend_handles_labels()[0]:
             panel.legend(frameon=False, fontsize=7)
-    np.atleast_1d(panels)[0].set_ylabel("success in training, % of the last 100")
+    label = "success in training, % of the last 100" if share else f"{chosen.column}, mean of the last 100"
+    np.atleast_1d(panels)[0].set_ylabel(label)
     figure.tight_layout()
-    figure.savefig(out)
+    figure.savefig(chosen.out)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main()

@@ -89,6 +89,7 @@ _CURIOSITY_BESIDES = {
 _COVERAGE = {
     "cells of 96 the player saw in an episode": "episode/player_cells",
     "the ball": "episode/ball_cells",
+    "steps of an episode": "episode/length_steps",
 }
 
 SUITES = {
