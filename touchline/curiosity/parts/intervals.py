@@ -41,10 +41,12 @@ def predictive_interval(predictions: Tensor, confidence: float = 0.95, *, width:
 
     mean +- t(confidence, m - 1) sd sqrt(1 + 1 / m), the deviation with m - 1: a predictive interval under normality.
     """
-    m = len(predictions)
-    factor = width * student_t(confidence, m - 1) * math.sqrt(1 + 1 / m) if math.isfinite(width) else math.inf
-    deviation = predictions.std(0)
-    return predictions.mean(0), deviation * factor if math.isfinite(factor) else torch.full_like(deviation, math.inf)
+    m, deviation = len(predictions), predictions.std(0)
+    if math.isinf(width):
+        half = torch.full_like(deviation, math.inf)
+    else:
+        half = deviation * (width * student_t(confidence, m - 1) * math.sqrt(1 + 1 / m))
+    return predictions.mean(0), half
 
 
 def switched(target: Tensor, middle: Tensor, half: Tensor, *, outside: str = "mid") -> tuple[Tensor, Tensor]:
