@@ -57,8 +57,7 @@ class Config:
         k: environment steps within which two observations are near.
         gamma_neg: pairs further than k x gamma_neg apart are examples of far.
         pairing: "v1" to "v4", see `parts.reachability.pairs`.
-        other_episodes: share of the far examples that come from two episodes; needed where episodes are too short to
-            hold far ones, else harmful, since both may show the same place (row A-agent of the audit).
+        other_episodes: share of the far examples that come from two episodes, for episodes too short to hold far ones.
         random_steps: environment steps of random play for "offline".
         train_every: environment steps per env between online trainings; until the first the bonus is 0.
         buffer_steps: environment steps per env that the network is trained on, the newest.

@@ -8,12 +8,13 @@ after worlds of 13 x 13 cells, in which a policy without memory has to find a wh
 
 A memory of one and a network whose labels are shuffled are the controls. A smaller beta is none: all episodes are as
 long, and a constant added to every step's bonus changes no policy's rank. Beside them, without a threshold: the online
-network (ECO), which here learns from the policy's own narrow play that it cannot tell places apart; and far examples
-from other episodes, which teach the network that a place is far from itself.
+network (ECO), which here learns from the policy's own narrow play that it cannot tell places apart, and far examples
+from other episodes.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,7 +128,7 @@ def plot(results: Sequence[dict[str, Any]], axes: Any) -> None:
         values = [result[arm] for result in results]
         axes.bar(i, np.mean(values), 0.7, color=f"C{i}")
         axes.plot([i] * len(values), values, "k.", ms=4)
-    axes.set_xticks(range(len(results[0])), [arm.replace(", ", "\n").replace(" (", "\n(") for arm in results[0]])
+    axes.set_xticks(range(len(results[0])), [textwrap.fill(arm, 14) for arm in results[0]])
     axes.tick_params(axis="x", labelsize=6)
     axes.set_ylabel("cells seen in an episode")
 
