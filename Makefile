@@ -8,6 +8,7 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -q --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: setup demo test test-all lint audit clean
 
@@ -18,10 +19,10 @@ demo: setup
 	$(BIN)/touchline demo
 
 test: setup
-	$(BIN)/pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: setup
-	$(BIN)/pytest -q
+	$(PYTEST)
 
 audit: setup
 	$(BIN)/touchline curiosity-audit --quick

@@ -1,6 +1,11 @@
 """Engine tests need the built library; without it they are skipped with the reason in pytest's summary."""
 
+import os
+
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are taken by the workers; set before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):

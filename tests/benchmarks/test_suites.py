@@ -18,8 +18,11 @@ from touchline.benchmarks.suites import Suite
 from touchline.train_config import config_of
 
 SUITE = Suite(
-    variants={"ppo": {"agent": "ppo"}, "dqn": {"agent": "apex_dqn"}},
-    total_steps={"toy": 20_000, "other": 20_000},
+    variants={
+        "ppo": {"agent": "ppo", "num_envs": 8, "agent_config": {"unroll_length": 64, "num_epochs": 1}},
+        "dqn": {"agent": "apex_dqn", "num_envs": 8, "agent_config": {"batch_size": 16, "replay_ratio": 0.5}},
+    },
+    total_steps={"toy": 4_000, "other": 4_000},
     seeds=(0, 1),
     episodes=7,
 )
@@ -52,7 +55,7 @@ def test_every_run_is_made_once_seed_by_seed(tmp_path):
 def test_a_stopped_suite_goes_on_where_it_was(tmp_path):
     class Stop:
         def __call__(self, env_steps, metrics):
-            if env_steps > 5000:
+            if env_steps > 1000:
                 signal.raise_signal(signal.SIGINT)
 
         def close(self):
@@ -65,7 +68,7 @@ def test_a_stopped_suite_goes_on_where_it_was(tmp_path):
 
     assert [folder.name for folder in run(tmp_path, trackers=trackers)] == ["ppo-0"]
     half = tmp_path / "toy" / "dqn-0"
-    assert training.saved_config(half).total_steps == 20_000
+    assert training.saved_config(half).total_steps == 4_000
     assert not suites.is_done(half)
     stopped.clear()
     before = (half / "metrics.csv").read_text()
@@ -81,7 +84,7 @@ def test_the_table_shows_every_seed_and_what_is_missing(tmp_path):
     judge(folder, next(c for c in SUITE.runs(tmp_path) if c.seed == 1), 7)
     (folder / "metrics.csv").write_text("env_steps,episode/success_rate\n1,\n2,0.25\n3,0.5\n")
     lines = suites.table(SUITE, tmp_path).splitlines()
-    assert "| `toy` | ppo | 20,000 | not run yet, 50.0 [0.0, 100.0] | 37.5 |" in lines
+    assert "| `toy` | ppo | 4,000 | not run yet, 50.0 [0.0, 100.0] | 37.5 |" in lines
     assert len(lines) == 2 + 4
 
 
