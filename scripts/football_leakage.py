@@ -1,6 +1,7 @@
 """Measures leakage on football: values of a trained policy near changes of possession and far from them.
 
 python scripts/football_leakage.py RUN --out results/curiosity/leakage [--seeds 0 1 2] [--states 64] [--restarts 100]
+    [--episodes 200] [--epochs 40]
 """
 
 import argparse
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--states", type=int, default=64)
     parser.add_argument("--restarts", type=int, default=100)
     chosen = parser.parse_args()
@@ -30,7 +32,12 @@ def main() -> None:
     for seed in chosen.seeds:
         file = chosen.out / f"seed-{seed}.json"
         if not file.exists():
-            options = {"num_episodes": chosen.episodes, "num_states": chosen.states, "restarts": chosen.restarts}
+            options = {
+                "num_episodes": chosen.episodes,
+                "num_epochs": chosen.epochs,
+                "num_states": chosen.states,
+                "restarts": chosen.restarts,
+            }
             with torch_threads(1):
                 result = football_leakage(envs, policy.agent, seed=seed, **options)
             file.write_text(json.dumps({"run": str(chosen.run), "seed": seed, **options, **result}, indent=2) + "\n")
