@@ -21,6 +21,7 @@ from touchline.benchmarks.leakage import (
     maze,
     owners,
     restarted_returns,
+    sampled_states,
     steps_to_change,
 )
 
@@ -137,11 +138,27 @@ class Owned(Corridor):
     """The sign says who has the ball: the own team's episodes and the other's."""
 
     features = {"owner": (0, 1)}
-    terminates_after, truncates_after = 7, 0  # TD goes on through a time limit, the truth ends there
+    terminates_after, truncates_after = 7, 0
 
     def _observe(self):
         out = super()._observe()
         return np.stack([out[:, 0] > 0, out[:, 0] < 0, out[:, 2]], -1).astype(np.float32)
+
+
+class Clocked(Owned):
+    """Episodes end by the clock."""
+
+    terminates_after, truncates_after = 0, 7
+
+
+class Lost(Owned):
+    """The last step of every episode loses the ball."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        if "final_obs" in info:
+            info["final_obs"] = info["final_obs"][:, [1, 0, 2]]
+        return obs, reward, terminated, truncated, info
 
 
 class Always:
@@ -164,9 +181,15 @@ def test_restarts_from_a_state_give_the_return_of_the_rest_of_its_episode():
     assert error == pytest.approx(0.0)
 
 
-def test_the_whole_probe_runs_and_a_policy_without_chance_is_valued_well():
+def test_a_change_of_possession_that_ends_the_episode_is_one():
+    _, _, distance = sampled_states(Lost(4), Always(), 8, near=3, seed=0, every=1)
+    assert (distance <= 3).sum() == 4 and distance.min() >= 1 and distance.max() <= 7
+
+
+@pytest.mark.parametrize("world", [Owned, Clocked])
+def test_the_whole_probe_runs_and_a_policy_without_chance_is_valued_well(world):
     result = football_leakage(
-        Owned(4), Always(), gamma=0.5, num_episodes=40, num_states=8, restarts=2, methods=("mc", "td0"), num_epochs=400
+        world(4), Always(), gamma=0.5, num_episodes=40, num_states=8, restarts=2, methods=("mc", "td0"), num_epochs=400
     )
     assert result["near"] == 0 and result["far"] == 8 and result["truth_error"] == pytest.approx(0.0)
     assert max(errors["far"] for errors in result["errors"].values()) < 0.1 < result["truth_std"]

@@ -7,7 +7,7 @@ Penedones et al. 2018, "Temporal difference learning with neural networks - stud
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -275,9 +275,9 @@ def sampled_states(
         for b in range(B):
             tracks[b].append(obs[b].copy())
         action, _ = policy.act(torch.from_numpy(np.ascontiguousarray(obs)), generator)
-        obs, _, terminated, truncated, _ = envs.step(action.numpy())
+        obs, _, terminated, truncated, info = envs.step(action.numpy())
         for b in np.flatnonzero(terminated | truncated):
-            track = np.stack(tracks[b])
+            track = np.stack([*tracks[b], info["final_obs"][b]])  # the change may be what ended it
             distance = steps_to_change(owners(track, spec.features))
             for close in (True, False):
                 places = [t for t in kept[b] if (distance[t] <= near) == close]
@@ -331,7 +331,8 @@ def football_leakage(
 ) -> dict[str, Any]:
     """Errors of a frozen policy's values near changes of possession and far from them, by how they were fitted.
 
-    Values are fitted to logged episodes; the truth of other visited states is the mean of many restarts.
+    Values are fitted to logged episodes; the truth of other visited states is the mean of many restarts. All are of the
+    rest of the episode: a time limit is an end here, for every method, as it is for the restarts.
 
     Args:
         envs: a vector env with `get_state` and `set_state` and vectors as observations.
@@ -346,7 +347,7 @@ def football_leakage(
         standard error, "truth_std": how much it varies over states, "switch_fraction"}.
     """
     spec = env_spec(envs)
-    logs = played_episodes(envs, policy, num_episodes, seed=seed)
+    logs = [replace(episode, terminated=True) for episode in played_episodes(envs, policy, num_episodes, seed=seed)]
     states, obs, distance = sampled_states(envs, policy, num_states, near=near, seed=seed + 1)
     truth, error = restarted_returns(envs, policy, states, restarts, gamma=gamma, seed=seed + 2)
     probe = LeakageProbe(torch.from_numpy(obs), truth, distance <= near, distance, far=near + 1)
