@@ -139,6 +139,13 @@ def test_envs_that_cannot_be_shared_equally_are_refused(monkeypatch, tmp_path):
         training.train(config("ppo", str(tmp_path / "run")), make_envs=envs_of)
 
 
+@pytest.mark.parametrize("fields", [{"bonus": ("rnd",)}, {"value_target": "adaptive_td"}])
+def test_what_learns_in_one_process_alone_is_refused(monkeypatch, fields):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="in one process alone; do without torchrun"):
+        share_of(TrainConfig(agent="ppo", num_envs=8, **fields).resolved())
+
+
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     from touchline import distributed
 

@@ -343,6 +343,9 @@ def test_a_value_target_module_takes_discount_trace_and_inner_target_from_the_ag
     given = {"inner": "td0", "colour": 1}
     with pytest.raises(ValueError, match="no colour in Config"):
         train(config(tmp_path, 3, value_target="adaptive_td", value_target_config=given), make_envs=toy)
+    for target in (None, "gae"):
+        with pytest.raises(ValueError, match="value_target_config of lam, but no value_target that is a module"):
+            train(config(tmp_path, 3, value_target=target, value_target_config={"lam": 0.1}), make_envs=toy)
 
 
 # Actors that play while the agent learns.

@@ -81,6 +81,8 @@ def target_of(config: TrainConfig, agent_config: Any, spec: EnvSpec, device: str
     target the one the agent would have made itself.
     """
     if config.value_target is None or config.value_target == getattr(agent_config, "value_target", None):
+        if unread := ", ".join(sorted(config.value_target_config)):
+            raise ValueError(f"value_target_config of {unread}, but no value_target that is a module: give adaptive_td")
         return None
     module = load_kind(config.value_target, "value_target")
     theirs = {"lam": "gae_lambda", "inner": "value_target"}

@@ -34,6 +34,8 @@ def share_of(config: TrainConfig) -> TrainConfig:
         raise ValueError(f"expected num_envs to be a multiple of {world} processes, got {config.num_envs}")
     if config.bonus:
         raise ValueError(f"{', '.join(config.bonus)}: a bonus learns in one process alone; do without torchrun")
+    if config.value_target == "adaptive_td":
+        raise ValueError("adaptive_td: its ensemble learns in one process alone; do without torchrun")
     threads = max(1, (config.num_threads or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     return replace(
         config,

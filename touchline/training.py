@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import accumulate, islice
+from itertools import accumulate, islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from touchline import checkpoint, distributed, exploration, tracking
 from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
-from touchline.rollout import Buffer, collect_alternating, env_spec, side_by_side
+from touchline.rollout import Buffer, Rollout, collect_alternating, env_spec, side_by_side
 from touchline.sharing import MakeEnvs, actors_of, check_device, make_actor, parts_of, share_of
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, make_envs
@@ -60,8 +60,10 @@ class Run:
                 net.compile()
         self.generator = torch.Generator().manual_seed(share.seed)
         count = share.num_envs // number if config.num_actors else sum(one.num_envs for one in envs)
-        columns = count * spec.num_players
-        self.carries = {name: [b.initial_carry(columns) for _ in range(number)] for name, b in self.bonuses.items()}
+        self.columns, self.lives = count * spec.num_players, [0] * number
+        self.carries = {
+            name: [bonus.initial_carry(self.columns) for _ in range(number)] for name, bonus in self.bonuses.items()
+        }
         self.env_steps, self.version = 0, version
         if config.num_actors:
             self.actors = actors_of(config, partial(make_actor, share, make_envs, agent_config, options), version)
@@ -104,13 +106,17 @@ class Run:
         if not wanted:
             return
         steps = max(bonus.random_steps for bonus in wanted.values())
-        rollouts = list(exploration.random_play(self.envs[0], self.agent.spec, steps, seed=self.config.seed))
-        for name, bonus in wanted.items():
-            metrics = bonus.pretrain(rollouts)
+        rollouts = self._counted(exploration.random_play(self.envs[0], self.agent.spec, steps, seed=self.config.seed))
+        for (name, bonus), part in zip(wanted.items(), tee(rollouts, len(wanted)), strict=True):
+            metrics = bonus.pretrain(part)
             log.info("%s learned from random play: %s", name, metrics)
-        self.env_steps += sum(rollout.action.numel() // rollout.num_players for rollout in rollouts)
         if self.actors is None:
             self.obs[0], _ = self.envs[0].reset(seed=self.config.seed)
+
+    def _counted(self, rollouts: Iterator[Rollout]) -> Iterator[Rollout]:
+        for rollout in rollouts:
+            self.env_steps += rollout.action.numel() // rollout.num_players
+            yield rollout
 
     def _precision(self) -> torch.autocast:
         """bfloat16 for the networks, if asked for."""
@@ -133,9 +139,12 @@ class Run:
         parts: list[dict[str, Tensor]] = []
         for unroll in unrolls:
             parts.append({"extrinsic": unroll.rollout.reward})
+            actor = unroll.rollout.actor
+            begun_anew, self.lives[actor] = unroll.life != self.lives[actor], unroll.life
             for name, bonus in self.bonuses.items():
                 carries = self.carries[name]
-                actor = unroll.rollout.actor
+                if begun_anew:
+                    carries[actor] = bonus.initial_carry(self.columns)
                 paid, carries[actor] = bonus.reward(unroll.rollout, carries[actor])
                 parts[-1] |= paid
         rewards = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}

@@ -13,8 +13,10 @@ from gymnasium import spaces
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from toy_envs import Corridor
 
+from touchline.agents.parts.actors import Unroll
 from touchline.benchmarks import combinations
 from touchline.benchmarks.combinations import BONUSES, SETUPS, SPEC, VALUE_TARGETS, config_of, refusal
+from touchline.train_config import TrainConfig
 from touchline.training import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "curiosity.md"
@@ -68,6 +70,18 @@ def next_action(run):
     return agent.act(obs, torch.Generator().manual_seed(3))[0]
 
 
+def differences(a, b, path=""):
+    """Where two trees of states differ."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        return [x for key in a for x in differences(a[key], b[key], f"{path}/{key}")]
+    if isinstance(a, list | tuple):
+        assert len(a) == len(b), path
+        return [x for i, pair in enumerate(zip(a, b, strict=True)) for x in differences(*pair, f"{path}/{i}")]
+    same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    return [] if same else [path]
+
+
 @pytest.mark.parametrize("triple", TRIPLES, ids=lambda triple: "-".join(map(str, triple)))
 def test_two_updates_are_finite_and_a_saved_run_does_the_same_next(triple):
     config = complete(*triple)
@@ -83,8 +97,18 @@ def test_two_updates_are_finite_and_a_saved_run_does_the_same_next(triple):
         file.seek(0)
         other = made(config)
         other.load_state_dict(torch.load(file, weights_only=True))
-        assert torch.equal(next_action(run), next_action(other))
         assert other.env_steps == run.env_steps > 0
+        states = [one.state_dict() for one in (run, other)]
+        if run.actors:  # their matches begin anew, and what follows them
+            states = [state | {"carries": {}} for state in states]
+        replay = [
+            path for path in differences(*states) if path.endswith("/played")
+        ]  # it begins anew, as it is not saved
+        assert differences(*states) == replay and (not replay or config.agent == "apex_dqn")
+        assert torch.equal(next_action(run), next_action(other))
+        if not run.actors and config.agent != "apex_dqn":  # whose replay begins anew
+            assert next(updates).env_steps == next(other.updates()).env_steps
+            assert differences(run.state_dict(), other.state_dict()) == []
     finally:
         for one in (run, other):
             if one is not None and one.actors:
@@ -116,3 +140,22 @@ def test_adaptive_td_learns_beside_actors_only_around_v_trace():
 
 def test_the_docs_show_the_tables_as_they_are():
     assert combinations.tables() in PAGE.read_text()
+
+
+class Counter:
+    """A bonus whose carry is how many unrolls it followed, which is what it pays."""
+
+    def initial_carry(self, columns):
+        return 0
+
+    def reward(self, rollout, carry):
+        return {"count": torch.full(rollout.action.shape, float(carry))}, carry + 1
+
+
+def test_bonuses_forget_what_they_followed_where_an_actor_is_replaced():
+    config = TrainConfig(agent="ppo", num_envs=4, bonus=("count",), out="nowhere", total_steps=10**6).resolved()
+    run = Run(config, [Pitch(4)])
+    run.bonuses, run.carries = {"count": Counter()}, {"count": [0]}
+    (unroll,) = run._play()
+    paid = [run._rewards([Unroll(unroll.rollout, 0, life)])[0]["count"].mean().item() for life in (0, 0, 1, 1, 2)]
+    assert paid == [0, 1, 0, 1, 0]

@@ -13,6 +13,7 @@ from toy_envs import Corridor
 from worlds import played, rollout_of
 
 from touchline import returns
+from touchline.agents import impala
 from touchline.curiosity import adaptive_td
 from touchline.curiosity.parts import offline_values
 from touchline.curiosity.parts.episodes import Episode
@@ -123,6 +124,39 @@ def test_the_ensemble_learns_the_returns_of_episodes_that_reach_over_rollouts():
             made.update(rollout_of(obs[t : t + 4], ends, reward=reward[t : t + 3]))
     middle, _ = made.interval(step)
     assert middle.tolist() == pytest.approx([0.9**3, 0.9**2, 0.9, 1.0], abs=0.05)
+
+
+def test_members_weigh_whole_episodes_and_each_its_own():
+    (rollout,), spec = played(Corridor(8), unroll_length=63)
+    made = adaptive_td.make(spec, adaptive_td.Config(min_episodes=2, num_members=5))
+    made.update(rollout)
+    episodes = made._weights.view(-1, Corridor.truncates_after, 5)
+    assert len(episodes) == 8 * 9 and (episodes == episodes[:, :1]).all()
+    assert (episodes[:, 0].std(0) > 0.5).all() and not torch.equal(episodes[:, 0, 0], episodes[:, 0, 1])
+    assert episodes.mean().item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_members_learn_from_what_they_weigh():
+    (rollout,), spec = played(Corridor(8), unroll_length=63)
+    made = adaptive_td.make(spec, adaptive_td.Config(min_episodes=2, num_members=2, num_batches=1))
+    made.update(rollout)
+    made._weights[:, 0] = 0.0
+    before = [[p.clone() for p in member.parameters()] for member in made.ensemble.members]
+    made.optimiser = torch.optim.SGD(made.ensemble.members.parameters(), lr=0.1)
+    made._fit()
+    moved = [
+        any(not torch.equal(x, y) for x, y in zip(old, member.parameters(), strict=True))
+        for old, member in zip(before, made.ensemble.members, strict=True)
+    ]
+    assert moved == [False, True]
+
+
+def test_returns_are_of_the_clipped_rewards_where_the_agent_clips():
+    (rollout,), spec = played(Corridor(8), unroll_length=32)
+    made = adaptive_td.make(spec, adaptive_td.Config(gamma=0.9, inner="vtrace"))
+    config = impala.Config(gamma=0.9, reward_clip=0.25, unroll_length=32, batch_size=8)
+    impala.make(spec, config, value_target=made).learn(rollout, generator=torch.Generator().manual_seed(0))
+    assert 0.25 <= made._returns.abs().max() <= 0.25 * (1 + 0.9**3 + 0.9**6) + 1e-6 < rollout.reward.abs().max()
 
 
 def test_a_time_limit_goes_on_with_the_ensemble_s_own_expectation():

@@ -40,25 +40,35 @@ def football(unroll_length=20, columns=3, seed=0):
     )
 
 
-def test_there_are_five_bonuses():
-    assert BONUSES == ["count", "episodic_curiosity", "icm", "rnd", "visit_oracle"]
+def test_the_bonuses_are_files():
+    assert {"count", "episodic_curiosity", "icm", "rnd", "visit_oracle"} <= set(BONUSES)
+
+
+SOON = {"episodic_curiosity": {"train_every": 20, "buffer_steps": 64, "batch_size": 16, "k": 2, "gamma_neg": 2}}
 
 
 @pytest.mark.parametrize("name", BONUSES)
-def test_a_bonus_pays_finite_numbers_for_every_transition_and_its_state_can_be_saved(name, tmp_path):
+def test_a_bonus_pays_finite_numbers_for_every_transition_and_goes_on_where_it_was_saved(name, tmp_path):
     module = plugins.load("curiosity", name)
-    bonus, rollout = module.make(PITCH, module.Config(), seed=0, device="cpu"), football()
+    config = module.Config(**SOON.get(name, {}))
+    bonus, rollout = module.make(PITCH, config, seed=0, device="cpu"), football()
     carry = bonus.initial_carry(3)
     for _ in range(2):
         reward, carry = paid(bonus, rollout, carry)
         assert reward.shape == rollout.action.shape and reward.isfinite().all() and not reward.requires_grad
         assert all(np.isfinite(x) for x in bonus.update(rollout).values())
+    assert reward.any()
     torch.save({"bonus": bonus.state_dict(), "carry": carry}, tmp_path / "x.pt")
     saved = torch.load(tmp_path / "x.pt", weights_only=True)
-    other = module.make(PITCH, module.Config(), seed=1, device="cpu")
+    other = module.make(PITCH, config, seed=1, device="cpu")
     other.load_state_dict(saved["bonus"])
-    first, second = (paid(b, football(seed=1), c)[0] for b, c in ((bonus, carry), (other, saved["carry"])))
-    assert torch.equal(first, second)
+    other.initial_carry(3)
+    both = [(bonus, carry), (other, saved["carry"])]
+    for seed in (1, 2, 3):
+        (first, carry), (second, again) = (paid(b, football(seed=seed), c) for b, c in both)
+        assert torch.equal(first, second) and first.any()
+        assert bonus.update(football(seed=seed)) == other.update(football(seed=seed))
+        both = [(bonus, carry), (other, again)]
 
 
 @pytest.mark.parametrize("name", BONUSES)
@@ -210,6 +220,20 @@ def test_the_oracle_pays_once_a_cell_an_episode_and_knows_where_it_was_across_ro
     ends = rollout_of(on_pitch([[right], [left], [left], [right]]), [(1, 0)], finals={(1, 0): on_pitch(right).numpy()})
     reward, _ = paid(bonus, ends, carry)
     assert reward[:, 0].tolist() == [0, 0, 1]  # seen before; seen before; a new episode
+    only_last = rollout_of(on_pitch([[left], [left], [left]]), [(0, 0)], finals={(0, 0): on_pitch(right).numpy()})
+    assert paid(bonus, only_last)[0][:, 0].tolist() == [1, 0]  # the true last observation's cell, not the reset one's
+
+
+@pytest.mark.parametrize("name", ["icm", "rnd"])
+def test_where_a_step_led_at_an_end_is_the_true_last_observation(name):
+    obs = on_pitch(np.random.default_rng(0).uniform(-1, 1, (4, 1, 2)))
+    other = on_pitch([0.9, -0.9]).numpy()
+    module = plugins.load("curiosity", name)
+    pays = []
+    for final in (obs[2, 0].numpy(), other):
+        reward, _ = paid(module.make(PITCH, module.Config(), seed=0), rollout_of(obs, [(1, 0)], finals={(1, 0): final}))
+        pays.append(reward[:, 0] / reward[0, 0])  # RND's scale moves with all of them
+    assert torch.isclose(*pays, rtol=1e-4).tolist() == [True, False, True]
 
 
 # RND.
@@ -237,6 +261,20 @@ def test_rnd_is_divided_by_the_deviation_of_its_discounted_returns():
         carry = scale.follow(torch.tensor(part, dtype=torch.float32), carry)
     assert carry.numpy() == pytest.approx(running, rel=1e-5)
     assert scale.deviation == pytest.approx(np.std(returns), rel=1e-5)
+
+
+def test_rnd_s_bonus_is_its_error_over_the_scale_of_cut_observations():
+    obs = on_pitch(np.random.default_rng(0).uniform(-1, 1, (9, 2, 2)))
+    bonus, rollout = rnd.make(PITCH), rollout_of(obs)
+    reward, _ = paid(bonus, rollout)
+    raw = bonus.error(obs[1:].flatten(0, 1)).view(8, 2)
+    assert bonus.scale.deviation != pytest.approx(1.0, rel=0.1)
+    assert reward.numpy() == pytest.approx((raw / bonus.scale.deviation).numpy(), rel=1e-5)
+    before = bonus.normaliser.state_dict()["mean"].clone()
+    bonus.update(rollout)
+    assert not torch.equal(before, bonus.normaliser.state_dict()["mean"])
+    far, farther = torch.full((1, 10), 1e4), torch.full((1, 10), 1e6)
+    assert torch.equal(bonus.error(far), bonus.error(farther))
 
 
 def test_only_the_predictor_learns_and_the_stream_runs_on_through_ends():

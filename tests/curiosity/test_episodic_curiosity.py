@@ -89,10 +89,43 @@ def test_the_network_learns_what_is_near_and_shuffled_labels_teach_it_nothing():
     with torch.no_grad():
         here, close, far = torch.zeros(1, 1), torch.full((1, 1), 0.02), torch.full((1, 1), 0.8)
         assert net(here, close) > 1 and net(here, far) < -1
-    noise = [torch.randn(100, 1, generator=torch.Generator().manual_seed(i)) for i in range(60)]
+    for fields in ({"trajectories": line(100, 60), "shuffle_labels": True}, {"trajectories": noise(100, 60)}):
+        net = RNetwork(EnvSpec((1,), "float32", 2), hidden=(32, 16), comparator=(32, 32))
+        options = {"optimiser": torch.optim.Adam(net.parameters(), lr=1e-3), "draw": np.random.default_rng(0)}
+        assert train(net, other_episodes=0.0, **fields, **SETTINGS, **options)["bonus/r_network_accuracy"] < 0.65
+
+
+def noise(length, episodes):
+    """Trajectories without any order."""
+    return [torch.randn(length, 1, generator=torch.Generator().manual_seed(i)) for i in range(episodes)]
+
+
+def test_episodes_too_short_for_a_far_pair_teach_nothing_alone_but_do_with_other_episodes():
+    """Each of 12 observations stays at a place of its own; 13 would be needed."""
+    places = np.random.default_rng(0).uniform(-1, 1, 200)
+    still = [torch.full((12, 1), float(place)) for place in places]
     net = RNetwork(EnvSpec((1,), "float32", 2), hidden=(32, 16), comparator=(32, 32))
     options = {"optimiser": torch.optim.Adam(net.parameters(), lr=1e-3), "draw": np.random.default_rng(0)}
-    assert train(net, trajectories=noise, other_episodes=0.0, **SETTINGS, **options)["bonus/r_network_accuracy"] < 0.65
+    before = [x.clone() for x in net.parameters()]
+    assert train(net, trajectories=still, other_episodes=0.0, **SETTINGS, **options) == {}
+    assert all(torch.equal(x, y) for x, y in zip(before, net.parameters(), strict=True))
+    train(net, trajectories=still, other_episodes=1.0, **SETTINGS, **options)
+    with torch.no_grad():
+        here = torch.zeros(1, 1)
+        assert net(here, here) > 0 > net(here, torch.full((1, 1), 0.9))
+
+
+def test_steps_and_buffer_are_counted_per_env_whoever_plays():
+    """Two actors of two envs each: an update that holds one of them is half a step per env."""
+    bonus = episodic_curiosity.make(PITCH, Config(train_every=20, buffer_steps=20))
+    for _ in range(2):
+        bonus.initial_carry(2)
+    walk = np.clip(np.cumsum(np.random.default_rng(0).normal(0, 0.15, (21, 2, 2)), 0), -1, 1)
+    ends = [(19, 0), (19, 1)]
+    for number, steps in ((1, 10), (2, 20), (3, 30), (4, 40)):
+        metrics = bonus.update(rollout_of(on_pitch(walk), ends))
+        assert bonus.steps == steps and ("bonus/r_network_loss" in metrics) == (number % 2 == 0)
+    assert sum(map(len, bonus._finished)) == 20 * 4  # trimmed to the step, not by whole episodes
 
 
 def test_a_clock_makes_every_place_look_new_and_hiding_it_does_not():

@@ -76,6 +76,13 @@ def test_streams_take_turns_by_the_episode_and_keep_to_it_until_it_ends():
     assert (acted[:5] == acted[0]).all() and (acted[5:9] == acted[5]).all()
 
 
+@pytest.mark.parametrize(("schedule", "ends"), [("episode", {2, 5, 8}), ("steps", set())])
+def test_every_column_has_its_turns_where_all_columns_change_at_once(schedule, ends):
+    acted = follow(Scheduler(schedule, 2, steps=3), ends=ends)
+    assert acted[0].tolist() == [0, 1, 0, 1] and (acted[1:3] == acted[0]).all()
+    assert acted[3].tolist() == [1, 0, 1, 0] and acted[6].tolist() == [0, 1, 0, 1] and acted[9].tolist() == [1, 0, 1, 0]
+
+
 def test_turns_can_be_of_some_steps_at_random_or_one_alone():
     by_steps = follow(Scheduler("steps", 2, steps=3), ends=set(), columns=1)[:, 0]
     assert by_steps.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]
@@ -155,15 +162,18 @@ def test_a_saved_agent_goes_on_as_it_would_have(name, tmp_path):
     torch.save(trial.agent.state_dict(), tmp_path / "x.pt")
     other = make(name, **fields)
     other.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
+    obs = torch.zeros(8, 3)
+    states = [
+        agent.act_recurrent(obs, agent.initial_state(8), torch.Generator().manual_seed(2))
+        for agent in (trial.agent, other)
+    ]
+    assert all(torch.equal(x, y) for x, y in zip(*states, strict=True))
     rollout = trial.collect().clone()
     rewards = {"extrinsic": rollout.reward, "novelty": 1.0 - rollout.action.float()}
     for agent in (trial.agent, other):
         agent.learn(rollout, rewards, generator=torch.Generator().manual_seed(1))
     for a, b in zip(trial.agent.parts, other.parts, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a.net.parameters(), b.net.parameters(), strict=True))
-    states = [agent.act_recurrent(rollout.obs[0], agent.initial_state(8), torch.Generator().manual_seed(2))
-              for agent in (trial.agent, other)]  # fmt: skip
-    assert all(torch.equal(x, y) for x, y in zip(*states, strict=True))
 
 
 def test_scaling_the_bonus_by_a_power_of_two_changes_no_action_of_linear_mulex():

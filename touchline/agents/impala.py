@@ -154,6 +154,7 @@ class Agent(ActorCriticAgent):
         rewards = rewards_of(rollout, rewards, self.streams, self.device)
         if config.reward_clip is not None and "extrinsic" in rewards:
             rewards["extrinsic"] = rewards["extrinsic"].clamp(-config.reward_clip, config.reward_clip)
+            rollout = rollout._replace(reward=rewards["extrinsic"])  # a value target that keeps returns sees the same
         self.anneal(progress)
         metrics = dict(self.value_target.update(rollout))
         if not rollout.mask.any():

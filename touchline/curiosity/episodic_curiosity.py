@@ -60,7 +60,8 @@ class Config:
         other_episodes: share of the far examples that come from two episodes, for episodes too short to hold far ones.
         random_steps: environment steps of random play for "offline".
         train_every: environment steps per env between online trainings; until the first the bonus is 0.
-        buffer_steps: environment steps per env that the network is trained on, the newest.
+        buffer_steps: environment steps per env of ended episodes that the network is trained on, the newest; those that
+            go on come on top.
         num_epochs, batch_size, learning_rate: of its training, by Adam.
         warmup_steps: environment steps per env during which the bonus is 0 in any case.
         hidden, comparator: widths of its layers.
@@ -140,13 +141,20 @@ class EpisodicCuriosity:
         self.generator = torch.Generator().manual_seed(seed)
         self._episodes = Episodes(self._filter)
         self._finished: deque[Tensor] = deque()
-        self._steps = self._trained_at = 0  # per env
+        self._columns = self._transitions = self._trained_at = 0
         self._trainings = 0
         self._notes: list[Tensor] = []
 
     def initial_carry(self, num_columns: int) -> dict[str, Any]:
-        """Empty memories of B columns."""
+        """Empty memories of B columns; what is asked for before the learning begins are all there will be."""
+        if not self._transitions:
+            self._columns += num_columns
         return self._memory(num_columns).state() | {"trainings": torch.tensor(self._trainings)}
+
+    @property
+    def steps(self) -> int:
+        """Environment steps per env so far; beside actors a rollout holds some of the envs only."""
+        return self._transitions // max(1, self._columns)
 
     def _memory(self, num_columns: int) -> EpisodicMemory:
         config = self.config
@@ -178,7 +186,7 @@ class EpisodicCuriosity:
             memory.add(ended[t] | (similar[t] < config.threshold), entries(t + 1), self.generator)
         paid = (config.beta - similar).masked_fill(ended, 0.0)
         self._notes.append(torch.stack([similar[~ended].mean(), memory.count.float().mean()]).cpu())
-        if not self.ready or self._steps < config.warmup_steps:
+        if not self.ready or self.steps < config.warmup_steps:
             paid = torch.zeros_like(paid)
         return {"episodic_curiosity": paid.cpu()}, memory.state() | {"trainings": torch.tensor(self._trainings)}
 
@@ -196,7 +204,8 @@ class EpisodicCuriosity:
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Keeps the rollout's trajectories and trains the network on them when its time has come."""
         config, metrics = self.config, {}
-        self._steps += rollout.action.shape[0]
+        self._columns = max(self._columns, rollout.action.shape[1])
+        self._transitions += rollout.action.numel()
         if self._notes:
             similarity, stored = torch.stack(self._notes).nanmean(0).tolist()
             self._notes.clear()
@@ -204,8 +213,8 @@ class EpisodicCuriosity:
         if config.train != "online":
             return metrics
         self._keep(rollout)
-        if self._steps - self._trained_at >= config.train_every:
-            self._trained_at = self._steps
+        if self.steps - self._trained_at >= config.train_every:
+            self._trained_at = self.steps
             metrics |= self._train()
         return metrics
 
@@ -220,9 +229,12 @@ class EpisodicCuriosity:
 
     def _keep(self, rollout: Rollout, *, limited: bool = True) -> None:
         self._finished += [episode.obs for episode in self._episodes.add(rollout)]
-        limit, total = self.config.buffer_steps * rollout.action.shape[1], sum(map(len, self._finished))
-        while limited and self._finished and total > limit:
-            total -= len(self._finished.popleft())
+        over = sum(map(len, self._finished)) - self.config.buffer_steps * self._columns
+        while limited and over > 0:
+            oldest = self._finished.popleft()
+            if len(oldest) > over:
+                self._finished.appendleft(oldest[over:].clone())
+            over -= len(oldest)
 
     def _train(self) -> dict[str, float]:
         config = self.config
@@ -252,7 +264,7 @@ class EpisodicCuriosity:
             "generator": self.generator.get_state(),
             "episodes": self._episodes.state_dict(),
             "finished": list(self._finished),
-            "counters": [self._steps, self._trained_at, self._trainings, int(self.ready)],
+            "counters": [self._transitions, self._trained_at, self._trainings, int(self.ready)],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -261,7 +273,7 @@ class EpisodicCuriosity:
         self.generator.set_state(state["generator"])
         self._episodes.load_state_dict(state["episodes"])
         self._finished = deque(state["finished"])
-        self._steps, self._trained_at, self._trainings, ready = state["counters"]
+        self._transitions, self._trained_at, self._trainings, ready = state["counters"]
         self.ready = bool(ready)
 
 

@@ -50,22 +50,25 @@ class Scheduler:
     def choose(self, state: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The acting streams [B] int64, and the state after it [2, B, 1]."""
         chosen, since = state[0, :, 0].long() - 1, state[1, :, 0]
-        due = chosen < 0
+        begun = chosen < 0
+        if number := int(begun.sum()):
+            chosen[begun] = self._first(number, generator)
         if self.schedule == "steps":
-            due = due | (since >= self.steps)
-        number = int(due.sum())
-        if number:
-            chosen[due] = self._next(number, generator)
-            since = since.masked_fill(due, 0)
+            over = ~begun & (since >= self.steps)
+            chosen[over] = (chosen[over] + 1) % self.num_streams
+            begun = begun | over
+        since = since.masked_fill(begun, 0)
         return chosen, torch.stack([(chosen + 1).to(state.dtype), since + 1])[..., None]
 
-    def _next(self, number: int, generator: torch.Generator) -> Tensor:
+    def _first(self, number: int, generator: torch.Generator) -> Tensor:
+        """Who acts first in so many columns that begin an episode."""
         if self.schedule in ("exploiter", "explorer"):
             return torch.full((number,), int(self.schedule == "explorer"))
         if self.schedule == "random":
             return torch.randint(self.num_streams, (number,), generator=generator)
         turns = (self._turn + torch.arange(number)) % self.num_streams
-        self._turn = (self._turn + number) % self.num_streams
+        full_rounds = number % self.num_streams == 0  # one step on, or every column would keep its stream for ever
+        self._turn = (self._turn + number + full_rounds) % self.num_streams
         return turns
 
     def state_dict(self) -> dict[str, Any]:

@@ -27,7 +27,8 @@ class Config:
     """Hyper-parameters of RND.
 
     Attributes:
-        coef: weight of its advantage; the bonus is about 1 a discounted return whatever the networks' outputs are.
+        coef: weight of its advantage; discounted returns of the bonus have a deviation of about 1, whatever the
+            networks' outputs are (their mean may be many times that).
         gamma: discount per environment step.
         episodic: True cuts its return at ends of episodes; replay agents ask for that.
         width: outputs of both networks.

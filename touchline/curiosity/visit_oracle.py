@@ -46,7 +46,7 @@ class VisitOracle:
 
     def __init__(self, spec: EnvSpec, config: Config) -> None:
         self.config, self._pitch = config, Pitch(spec)
-        self.streams = (Stream("visits", config.gamma, config.coef),)
+        self.streams = (Stream("visit_oracle", config.gamma, config.coef),)
 
     def initial_carry(self, num_columns: int) -> Tensor:
         """[B, cells] bool, none visited."""
@@ -66,7 +66,7 @@ class VisitOracle:
             seen[columns, visited] = True
             seen &= ~ended[t][:, None]
             seen[columns, starts[t + 1]] = True
-        return {"visits": paid * rollout.mask.cpu()}, seen
+        return {"visit_oracle": paid * rollout.mask.cpu()}, seen
 
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Nothing to be learned."""

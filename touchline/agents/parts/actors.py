@@ -38,10 +38,12 @@ class Unroll(NamedTuple):
     Attributes:
         rollout: in memory of its own.
         version: of the weights that acted.
+        life: how often the actor had been replaced; the matches of a new one have begun anew.
     """
 
     rollout: Rollout
     version: int
+    life: int = 0
 
 
 class Actor:
@@ -200,8 +202,7 @@ class RemoteActors:
 
     def __init__(self, transport: Transport, number: int, *, version: int = 0) -> None:
         self._transport, self._number, self._version = transport, number, version
-        self._started, self._deaths = False, [0] * number
-        self.replaced = 0
+        self._started, self._deaths, self._lives = False, [0] * number, [0] * number
 
     def publish(self, version: int, weights: Mapping[str, Any]) -> None:
         self._version = version
@@ -224,13 +225,18 @@ class RemoteActors:
             if isinstance(answer, Unroll):
                 self._deaths[index] = 0
                 self._transport.ask(index)
-                return answer._replace(rollout=unpack(answer.rollout))
+                return answer._replace(rollout=unpack(answer.rollout), life=self._lives[index])
             self._deaths[index] += 1
-            self.replaced += 1
+            self._lives[index] += 1
             if self._deaths[index] > MAX_DEATHS:
                 raise RuntimeError(f"actor {index} died {MAX_DEATHS} times in a row, at last: {answer.reason}")
             log.warning("actor %d died (%s); another takes its place", index, answer.reason)
             self._begin(index)
+
+    @property
+    def replaced(self) -> int:
+        """How many actors took the place of one that died."""
+        return sum(self._lives)
 
     def close(self) -> None:
         self._transport.close()

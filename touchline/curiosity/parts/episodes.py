@@ -66,14 +66,14 @@ class Episodes:
             for t in cut[:, b].nonzero()[:, 0].tolist():
                 lost = not mask[t, b]
                 end = t + 1 - int(lost)
-                steps = obs[start + 1 : end + 1, b]
+                steps = obs[start + 1 : end + 1, b].clone()  # not a view that keeps all columns
                 if (t, b) in finals and not lost:
                     steps = torch.cat([steps[:-1], finals[t, b][None]])
                 _lengthen(one, steps, action[start:end, b], reward[start:end, b])
                 out += _episode(one, terminated=bool(terminated[t, b]) and not lost, ended=not lost)
                 one, start = _begun(obs[t + 1, b]), t + 1
-            _lengthen(one, obs[start + 1 :, b], action[start:, b], reward[start:, b])
-            begun[b] = one | {"last": obs[T, b], "waited": 0}
+            _lengthen(one, obs[start + 1 :, b].clone(), action[start:, b], reward[start:, b])
+            begun[b] = one | {"last": obs[T, b].clone(), "waited": 0}
         for one in self._open:
             one["waited"] += 1
             if one["waited"] < PATIENCE:
@@ -112,14 +112,14 @@ class Episodes:
 
 
 def _begun(first: Tensor) -> dict[str, Any]:
-    nothing = torch.empty(0)
+    nothing, first = torch.empty(0), first.clone()
     return {"obs": [first[None]], "action": [nothing.long()], "reward": [nothing], "last": first, "waited": 0}
 
 
 def _lengthen(one: dict[str, Any], obs: Tensor, action: Tensor, reward: Tensor) -> None:
     one["obs"].append(obs)
-    one["action"].append(action)
-    one["reward"].append(reward)
+    one["action"].append(action.clone())
+    one["reward"].append(reward.clone())
 
 
 def _episode(one: dict[str, Any], *, terminated: bool = False, ended: bool = False) -> list[Episode]:

@@ -64,7 +64,8 @@ class Pitch:
         return self._place(obs, self._features["ball"])
 
     def player(self, obs: Tensor) -> Tensor:
-        """[K, 2] of the controlled player, x and y each in [-1, 1]; the centre spot if nobody is."""
+        """[K, 2] of the controlled player, x and y each in [-1, 1]; if nobody is, the centre spot, in pictures the
+        top left corner."""
         if "player_plane" in self._features:
             return _centre(obs[..., self._features["player_plane"][0]])
         if "player" in self._features:

@@ -44,7 +44,7 @@ class RNetwork(nn.Module):
         self.encoder, self.size = make_encoder(
             spec, "auto", hidden, activation="relu", cnn_depths=(16, 32), cnn_width=hidden[-1]
         )
-        if not isinstance(self.encoder, ImpalaCnn):
+        if not isinstance(self.encoder, ImpalaCnn):  # a vector's embedding ends in a layer without a bend
             self.encoder = nn.Sequential(mlp(_size(spec), hidden[:-1], activation="relu"), _last(spec, hidden))
             if len(spec.observation_shape) > 1:
                 self.encoder = nn.Sequential(nn.Flatten(), self.encoder)
@@ -94,6 +94,7 @@ def pairs(
     pairing: str,
     draw: np.random.Generator,
     examples_per_step: float = 1.0,
+    elsewhere: float = 0.0,
 ) -> np.ndarray:
     """Training pairs [P, 3] of one trajectory: two places in it, and 1 if they are within k steps, else 0.
 
@@ -105,6 +106,7 @@ def pairs(
 
     Args:
         length: observations in the trajectory.
+        elsewhere: share of the negative pairs whose second place is -1, for one in another trajectory.
     """
     if pairing not in PAIRINGS:
         raise ValueError(f"no {pairing!r} in pairings; there are {', '.join(PAIRINGS)}")
@@ -128,6 +130,8 @@ def pairs(
             break
         if draw.random() < 0.5:
             out.append((here, candidate, 1) if draw.random() < 0.5 else (candidate, here, 1))
+        elif elsewhere and draw.random() < elsewhere:
+            out.append((here, -1, 0))
         else:
             before, after = max(0, here - k * gamma_neg), max(0, length - 1 - (here + k * gamma_neg))
             if before + after == 0:
@@ -158,21 +162,27 @@ def train(
     """Trains an R-network on pairs from trajectories [L, *inputs]; a twentieth of the pairs only measures.
 
     Args:
-        other_episodes: share of the negative pairs whose second half is taken from another trajectory, so that the
-            network cannot tell pairs by the time in an episode alone (a design choice; the authors have none).
+        other_episodes: share of the negative pairs whose second half is taken from another trajectory: the network
+            cannot tell those by the time in an episode alone, and trajectories too short to hold a far pair have some
+            (a design choice; the authors have none).
         shuffle_labels: a control.
+    Returns:
+        accuracy, loss and number of the pairs; nothing, and nothing is learned, without pairs of both kinds.
     """
     starts = np.cumsum([0, *(len(x) for x in trajectories)])
-    parts = [
-        pairs(len(x), k=k, gamma_neg=gamma_neg, pairing=pairing, draw=draw) + np.array([start, start, 0])
-        for x, start in zip(trajectories, starts, strict=False)
-    ]
-    table = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
-    if len(table) < 2:
+    options = {"k": k, "gamma_neg": gamma_neg, "pairing": pairing, "draw": draw}
+    if len(trajectories) > 1:
+        options["elsewhere"] = other_episodes
+    parts = [np.zeros((0, 3), np.int64)]
+    for x, start in zip(trajectories, starts, strict=False):
+        part = pairs(len(x), **options)
+        part[:, :2] += start * (part[:, :2] >= 0)
+        parts.append(part)
+    table = np.concatenate(parts)
+    if len(np.unique(table[:, 2])) < 2:
         return {}
-    if other_episodes and len(trajectories) > 1:
-        moved = (table[:, 2] == 0) & (draw.random(len(table)) < other_episodes)
-        table[moved, 1] = _elsewhere(table[moved, 0], starts, draw)
+    moved = table[:, 1] < 0
+    table[moved, 1] = _elsewhere(table[moved, 0], starts, draw)
     table = table[draw.permutation(len(table))]
     if shuffle_labels:
         table[:, 2] = draw.permutation(table[:, 2])
