@@ -129,7 +129,8 @@ class Walks:
         Args:
             begin: [F] where the iteration begins, TD's fixed point if not given.
         """
-        w, inverse = self.td() if begin is None else begin, np.linalg.inv(self._gram(self._by_state(None)[:, None] * self.phi))
+        w = self.td() if begin is None else begin
+        inverse = np.linalg.inv(self._gram(self._by_state(None)[:, None] * self.phi))
         for _ in range(400):
             targets = torch.tensor(self.reward + GAMMA * (self.phi @ w)[self.next])
             targets, out = switched(targets, middle[self.state], half[self.state], outside=outside)
