@@ -5,8 +5,8 @@ the running episode; what is far from all of it pays beta - S, S the memory's si
 learns from random play before the training (EC) or from the training's own play (ECO, `train="online"`).
 
 What differs from the authors' code: the observation that follows an end is never taken for the episode's last; frames
-on the pitch are vectors or mini maps, so networks are small; in vectors clocks are hidden from the network; stored ones are
-embedded anew when the network was trained (pictures keep what they were stored as until the episode ends); every
+on the pitch are vectors or mini maps, so networks are small; in vectors clocks are hidden from the network; stored ones
+are embedded anew when the network was trained (pictures keep what they were stored as until the episode ends); every
 episode's memory begins with its first observation, also that of the very first episode. As there, the last step of an
 episode pays nothing.
 
