@@ -210,7 +210,7 @@ class AdaptiveTD:
             "obs": self._obs,
             "returns": self._returns,
             "weights": self._weights,
-            "switches": self._switches,
+            "switches": self._switches.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -220,7 +220,7 @@ class AdaptiveTD:
         self.num_episodes = state["num_episodes"]
         self._episodes.load_state_dict(state["episodes"])
         self._obs, self._returns, self._weights = state["obs"], state["returns"], state["weights"]
-        self._switches = state["switches"]
+        self._switches = state["switches"].clone()
 
 
 def make(spec: EnvSpec, config: Config | None = None, *, seed: int = 0, device: str = "cpu") -> AdaptiveTD:

@@ -75,7 +75,8 @@ class Count:
         return cells(self._pitch.ball(obs), self.config.grid) * number + situation
 
     def reward(self, rollout: Rollout, carry: None) -> tuple[dict[str, Tensor], None]:
-        """1 / sqrt(n) [T, B], where n counts this visit and all before it; within the rollout in the order of time."""
+        """1 / sqrt(n) [T, B], where n counts this visit and all before it, within the rollout in the order of time;
+        unrolls of several actors that are learned from together do not see each other."""
         visited = self._visited(rollout)
         before = torch.from_numpy(ranks(visited.numpy()))
         paid = (self._counts[visited] + before + 1).double().rsqrt().float()
@@ -102,7 +103,7 @@ class Count:
         return places if action is None else places * self._num_actions + action.cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"counts": self._counts, "directions": self._directions}
+        return {"counts": self._counts.clone(), "directions": self._directions}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._counts, self._directions = state["counts"].clone(), state["directions"].clone()

@@ -56,7 +56,6 @@ class EpisodicMemory:
         held: {name: [B, K, *shape]}.
         count: [B] slots in use.
         added: [B] entries since the memory was cleared.
-        age: [B, K] number of the entry in each slot, 0 for the first.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class EpisodicMemory:
         self.held = {name: torch.zeros(num_columns, slots, *shape, device=device) for name, shape in sizes.items()}
         self.count = torch.zeros(num_columns, dtype=torch.int64, device=device)
         self.added = torch.zeros(num_columns, dtype=torch.int64, device=device)
-        self.age = torch.zeros(num_columns, slots, dtype=torch.int64, device=device)
 
     def clear(self, columns: Tensor) -> None:
         """Forgets everything in the columns of a mask [B]."""
@@ -89,7 +87,6 @@ class EpisodicMemory:
             slot = torch.where(slot == self.slots, other, slot)
         for name, entry in entries.items():
             self.held[name][rows, slot] = entry[rows]
-        self.age[rows, slot] = self.added[rows]
         self.added[rows] += 1
         self.count[rows] = (self.count[rows] + 1).clamp(max=self.slots)
 
@@ -101,7 +98,7 @@ class EpisodicMemory:
 
     def state(self) -> dict[str, Any]:
         """Everything, as a carry."""
-        return {"held": self.held, "count": self.count, "added": self.added, "age": self.age}
+        return {"held": self.held, "count": self.count, "added": self.added}
 
     def copy_of(self, state: dict[str, Any]) -> EpisodicMemory:
         """A memory that continues from a carry and leaves it as it is."""
@@ -109,6 +106,6 @@ class EpisodicMemory:
         memory.slots, memory.replacement = self.slots, self.replacement
         device = self.count.device
         memory.held = {name: x.to(device, copy=True) for name, x in state["held"].items()}
-        for name in ("count", "added", "age"):
+        for name in ("count", "added"):
             setattr(memory, name, state[name].to(device, copy=True))
         return memory
