@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows of the tests need no screen
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are taken by the workers; set before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

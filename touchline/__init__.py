@@ -1,6 +1,7 @@
 """touchline: train, pit against each other and benchmark football agents on Google Research Football.
 
-`import touchline` registers `touchline/<scenario>-v0` with Gymnasium. Heavy parts are imported when first used.
+`import touchline` registers `touchline/<scenario>-v0` with Gymnasium and PettingZoo. Heavy parts are imported when they
+are first used.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from touchline import registration as _registration
 
 if TYPE_CHECKING:
+    from pettingzoo import AECEnv
+
+    from touchline.envs.parallel_env import FootballParallelEnv
     from touchline.envs.vector_env import FootballVectorEnv
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "make_vec"]
+__all__ = ["__version__", "aec_env", "make_vec", "parallel_env"]
 
 _registration.register()
 
@@ -24,3 +28,17 @@ def make_vec(scenario: str, num_envs: int = 1, **options: Any) -> FootballVector
     from touchline.envs.vector_env import FootballVectorEnv
 
     return FootballVectorEnv(scenario, num_envs, **options)
+
+
+def parallel_env(scenario: str = "5_vs_5", **options: Any) -> FootballParallelEnv:
+    """A match as a PettingZoo parallel environment; the options are `FootballParallelEnv`'s."""
+    from touchline.envs.parallel_env import FootballParallelEnv
+
+    return FootballParallelEnv(scenario, **options)
+
+
+def aec_env(scenario: str = "5_vs_5", **options: Any) -> AECEnv:
+    """A match as a PettingZoo AEC environment, in which the agents choose one after the other."""
+    from touchline.envs.parallel_env import aec_env
+
+    return aec_env(scenario, **options)

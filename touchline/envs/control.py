@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from touchline.types import Player, Scenario
 
@@ -35,6 +35,40 @@ def controlled_scenario(scenario: Scenario, left: int, right: int, control: str)
             f"left 0 or {len(scenario.controllable('left'))}, right 0 or {len(scenario.controllable('right'))}"
         )
     return scenario
+
+
+@dataclass(frozen=True)
+class TeamMember:
+    """A player of a line-up, and which agent drives him in the fixed mode, for the whole of every episode.
+
+    Attributes:
+        side: "left" or "right".
+        index: his place in his team's line-up, which is the engine's number of him.
+        role: one of `types.ROLES`, in the first line-up; GK keeps the goal.
+        controllable: an agent could drive him.
+        agent: "left_0", ..., or None if no agent does.
+    """
+
+    side: str
+    index: int
+    role: str
+    controllable: bool
+    agent: str | None
+
+
+def members(scenario: Scenario, left: int, right: int) -> tuple[TeamMember, ...]:
+    """All players of both sides, left ones first, each side in the order of its line-up.
+
+    Agents are counted in that order too: left_0 drives the first of `fixed_players`.
+    """
+    out = []
+    for side, count in (("left", left), ("right", right)):
+        driven = fixed_players(scenario, side, count)
+        team = scenario.left_team if side == "left" else scenario.right_team
+        for index, player in enumerate(team):
+            agent = f"{side}_{driven.index(index)}" if index in driven else None
+            out.append(TeamMember(side, index, player.role, player.controllable, agent))
+    return tuple(out)
 
 
 def fixed_players(scenario: Scenario, side: str, count: int) -> tuple[int, ...]:

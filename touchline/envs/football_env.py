@@ -33,7 +33,7 @@ class FootballEnv(gym.Env):
     `stats_key`.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
     def __init__(
         self,
@@ -54,9 +54,16 @@ class FootballEnv(gym.Env):
         special = observation if observation in ("raw", "pixels") else None
         if special and stack != 1:
             raise ValueError(f"observation {special!r} cannot be stacked; got stack={stack}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"no render mode {render_mode!r}; there are human and rgb_array, or None")
         if special == "pixels":
             _take_renderer()
         self._special = special
+        self._window = None
+        if render_mode == "human":
+            from touchline.envs.window import Window
+
+            self._window = Window("touchline", self.metadata["render_fps"])
         self._env = FootballVectorEnv(
             scenario,
             1,
@@ -72,7 +79,7 @@ class FootballEnv(gym.Env):
             reset_pool=reset_pool,
             pool_seed=pool_seed,
             auto_reset=False,
-            render_mode=render_mode,
+            render_mode="rgb_array" if render_mode else None,
             engine_rendering=special == "pixels",
         )
         self.render_mode = render_mode
@@ -104,6 +111,7 @@ class FootballEnv(gym.Env):
         """Starts an episode; see the class for what `seed` means. There are no options."""
         super().reset(seed=seed)
         observation, info = self._env.reset(seed=seed)
+        self._show()
         return self._observation(observation), self._info(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -116,6 +124,7 @@ class FootballEnv(gym.Env):
         flat = {"reward_terms": {name: _scalar(values[0]) for name, values in info["reward_terms"].items()}}
         if "episode" in info:
             flat["episode"] = {name: values[0].item() for name, values in info["episode"].items()}
+        self._show()
         return (
             self._observation(observation),
             _scalar(reward[0]),
@@ -152,13 +161,22 @@ class FootballEnv(gym.Env):
         return self._observation(self._env.set_state([snapshot]))
 
     def render(self) -> np.ndarray | None:
-        """The match as a 2-D picture [H, W, 3] uint8, with `render_mode="rgb_array"`."""
+        """The match as a 2-D picture [H, W, 3] uint8, with `render_mode="rgb_array"`; "human" has a window for it."""
+        if self._window is not None:
+            self._show()
+            return None
         frames = self._env.render()
         return None if frames is None else frames[0]
+
+    def _show(self) -> None:
+        if self._window is not None:
+            self._window.show(self._env.render()[0])
 
     def close(self) -> None:
         """Frees the match."""
         self._env.close()
+        if self._window is not None:
+            self._window.close()
 
 
 class _NoObservation:
