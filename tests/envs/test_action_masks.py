@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from touchline import make_vec
+from touchline import make_vec, parallel_env
 from touchline.envs.action_masks import KICK_REACH, SLIDE_REACH, action_masks
 from touchline.envs.actions import ACTION_SETS
+from touchline.envs.football_env import FootballEnv
 from touchline.envs.simulator import FLOATS, GAME_MODES, empty_state
 
 NAMES = ACTION_SETS["default"]
@@ -61,6 +62,24 @@ def test_who_is_off_the_pitch_idles():
     state = match()
     state.get("right_active")[0, 2] = 0
     assert allowed(state, 1, "v2") == {"idle"} and "builtin_ai" in allowed(state, 0, "v2")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("left", "shape"), [(1, (19,)), (2, (2, 19))])
+def test_every_view_has_the_same_masks(left, shape):
+    options = {"left": left, "control": "fixed"}
+    vec, env = make_vec("5_vs_5", 3, **options), FootballEnv("5_vs_5", **options)
+    par = parallel_env("5_vs_5", left=left)
+    vec.reset(seed=4), env.reset(seed=4), par.reset(seed=4)
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        masks = vec.action_masks()
+        assert masks.shape == (3, *shape) and masks.dtype == bool and not masks.all()
+        assert np.array_equal(env.action_masks(), masks[0].ravel())
+        assert np.array_equal(np.stack(list(par.action_masks().values())), masks[0].reshape(left, 19))
+        actions = draw.integers(0, 19, (3, left))
+        vec.step(actions), env.step(actions[0] if left > 1 else actions[0, 0])
+        par.step(dict(zip(par.agents, actions[0], strict=True)))
 
 
 @pytest.mark.engine

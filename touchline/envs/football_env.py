@@ -152,6 +152,13 @@ class FootballEnv(gym.Env):
             "engine_seed": int(self._env.simulator.seeds[0]),
         }
 
+    def action_masks(self) -> np.ndarray:
+        """[A] bool, [N * A] for N players one after the other: which actions make sense as the match stands.
+
+        The form is the one that sb3-contrib's MaskablePPO asks for; the rules are in `action_masks.py`.
+        """
+        return self._env.action_masks()[0].ravel()
+
     def get_state(self) -> bytes:
         """A snapshot from which `set_state` continues exactly."""
         return self._env.get_state()[0]

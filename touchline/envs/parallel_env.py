@@ -11,7 +11,6 @@ from pettingzoo.utils.conversions import parallel_to_aec
 
 from touchline import scenarios
 from touchline.envs import global_state
-from touchline.envs.action_masks import action_masks
 from touchline.envs.control import TeamMember, members
 from touchline.envs.football_env import FootballEnv
 from touchline.envs.observations import BOUND
@@ -69,7 +68,6 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         self.max_cycles, self._cycles = max_cycles, 0
         self._counts, self._control = (left, right), control
         self._team_reward, self._offer = team_reward, action_mask
-        self._action_set = options.get("action_set", "default")
         self.possible_agents = [f"left_{i}" for i in range(left)] + [f"right_{i}" for i in range(right)]
         self.agents: list[str] = []
         self.members: tuple[TeamMember, ...] = members(scenario, left, right) if control == "fixed" else ()
@@ -172,7 +170,7 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
 
     def action_masks(self) -> dict[str, np.ndarray]:
         """{agent: [A] int8}, 1 where an action makes sense as the match stands; the rules are in `action_masks.py`."""
-        masks = action_masks(self._env.match_state, *self._counts, self._action_set)[0].astype(np.int8)
+        masks = self._env.action_masks().reshape(len(self.possible_agents), -1).astype(np.int8)
         for n in range(len(masks)):
             if not self._on_pitch(n):
                 masks[n, 1:] = 0

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from touchline import scenarios
+from touchline.envs.action_masks import action_masks
 from touchline.envs.actions import check_actions, num_actions
 from touchline.envs.control import controlled_scenario
 from touchline.envs.observations import OBSERVATIONS, Observation
@@ -304,6 +305,11 @@ class FootballVectorEnv(gym.vector.VectorEnv):
 
     def _info(self) -> dict[str, Any]:
         return _state_info(self.simulator.state)
+
+    def action_masks(self) -> np.ndarray:
+        """[B, A] bool, [B, N, A] for N players: which actions make sense as the matches stand (`action_masks.py`)."""
+        state = self.simulator.state
+        return self._squeezed(action_masks(state, self.num_left, self.num_right, self.action_set))
 
     # ------------------------------------------------------------------------------------------ state, picture
 
