@@ -128,7 +128,7 @@ def test_an_episode_ends_for_all_at_once_and_its_statistics_come_with_it():
     env = touchline.parallel_env("academy_empty_goal_close")
     env.reset(seed=0)
     while env.agents:
-        _, rewards, terminated, _, infos = env.step(everyone(env, 12 if env.agents else 0))
+        _, rewards, terminated, _, infos = env.step(everyone(env, 12))
     assert terminated["left_0"] and "goals_left" in infos["left_0"]["episode"]
 
 
@@ -147,14 +147,25 @@ def test_masks_are_offered_where_they_are_asked_for(where):
 
 
 def test_who_was_sent_off_stays_and_may_only_idle():
-    env = touchline.parallel_env("5_vs_5", left=4, right=4)
+    """All run at the ball and slide until the referee has had enough, which he has with these seeds at step 84."""
+    scenario = "11_vs_11_easy_stochastic"
+    envs, draw = touchline.make_vec(scenario, 12, left=11, control="fixed"), np.random.default_rng(0)
+    envs.reset(seed=5)
+    state = envs.simulator.state
+    while state.get("left_active").all():
+        way = (state.get("ball_position")[:, None, :2] - state.get("left_position")) * [54.4, 83.6]
+        towards = np.round(np.arctan2(way[..., 1], way[..., 0]) / (np.pi / 4)).astype(int) % 8
+        actions = np.where(np.hypot(*np.moveaxis(way, -1, 0)) < 2.5, 16, np.array([5, 6, 7, 8, 1, 2, 3, 4])[towards])
+        envs.step(np.where(draw.random(actions.shape) < 0.1, 13, actions))
+    match, player = np.argwhere(state.get("left_active") == 0)[0]
+    env, agent = touchline.parallel_env(scenario, left=11), f"left_{player}"
     env.reset(seed=0)
-    env._env.match_state.get("right_active")[0, env.players["right_1"].index] = 0
-    masks = env.action_masks()
-    assert masks["right_1"].tolist() == [1] + [0] * 18
-    assert sum(mask.sum() > 9 for mask in masks.values()) == 7
-    infos = env._infos({}, masks)
-    assert not infos["right_1"]["on_pitch"] and infos["right_0"]["on_pitch"] and "right_1" in env.agents
+    env.set_state(envs.get_state()[match])
+    _, _, _, _, infos = env.step(everyone(env, 0))
+    assert env.players[agent].index == player and agent in env.agents and len(env.agents) == 11
+    assert [name for name in env.agents if not infos[name]["on_pitch"]] == [agent]
+    assert infos[agent]["action_mask"].tolist() == [1] + [0] * 18
+    assert all(infos[name]["action_mask"].sum() > 9 for name in env.agents if name != agent)
 
 
 def test_the_state_holds_what_it_says():

@@ -1,14 +1,14 @@
 """Which actions make sense: one set of rules, for every view of a match.
 
-A masked action either does what `idle` does or cannot come to anything before it could be given later, so that
-no rule takes away the best action:
+A masked action does what `idle` does, or cannot come to anything before it could be given later:
 
-- a release of what is not held, a sprint or dribble that is held already: the same as idle, to the last bit;
+- a release of what is not held, a sprint or dribble that is held already: the same as idle, to the last bit (tested);
 - passes and shots with the ball farther than 20 m: the fastest ball (about 30 m/s) needs 7 steps to come so far, and
-  a kick can be ordered until it is there;
+  a kick can be ordered until it is there (tested: the ball's way in the next six steps is the same);
 - sliding with the ball owned by the player himself, in set pieces (the engine disables it), or with the ball farther
-  than 12 m: a slide meets it within 0.32 s and 3.4 m or not at all, and without the ball near it can only be a foul;
-- everything but idle for a player who was sent off or whom nobody drives.
+  than 12 m: a slide meets it within 0.32 s and 3.4 m or not at all, and without the ball near it can only be a foul
+  (from facts of the engine, not tested on it);
+- everything but idle for the agent of a player who was sent off.
 
 Idle, the eight directions and `builtin_ai` are never masked for a player on the pitch.
 """
@@ -30,7 +30,6 @@ SLIDE_REACH = 12.0
 _X_METRES, _Y_METRES = 54.4, 83.6
 _BALL = FLOATS["ball_position"].start
 _LEFT_POSITION, _RIGHT_POSITION = FLOATS["left_position"].start, FLOATS["right_position"].start
-_LEFT_ACTIVE, _RIGHT_ACTIVE = INTS["left_active"].start, INTS["right_active"].start
 _LEFT_CONTROLLED, _RIGHT_CONTROLLED = INTS["left_controlled"].start, INTS["right_controlled"].start
 _LEFT_STICKY, _RIGHT_STICKY = INTS["left_sticky"].start, INTS["right_sticky"].start
 _OWNED_TEAM, _OWNED_PLAYER = INTS["ball_owned_team"].start, INTS["ball_owned_player"].start
@@ -57,7 +56,7 @@ def _write(floats, ints, num_left, out):
             right = agent >= num_left
             slot = agent - num_left if right else agent
             player = ints[b, (_RIGHT_CONTROLLED if right else _LEFT_CONTROLLED) + slot]
-            if player < 0 or ints[b, (_RIGHT_ACTIVE if right else _LEFT_ACTIVE) + player] == 0:
+            if player < 0:  # he was sent off
                 out[b, agent, 1:] = False
                 continue
             sticky = (_RIGHT_STICKY if right else _LEFT_STICKY) + slot * NUM_STICKY

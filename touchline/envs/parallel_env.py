@@ -66,7 +66,7 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         self._env = FootballEnv(scenario, left=left, right=right, control=control, **options)
         self.render_mode = self._env.render_mode
         self.max_cycles, self._cycles = max_cycles, 0
-        self._counts, self._control = (left, right), control
+        self._num_left = left
         self._team_reward, self._offer = team_reward, action_mask
         self.possible_agents = [f"left_{i}" for i in range(left)] + [f"right_{i}" for i in range(right)]
         self.agents: list[str] = []
@@ -139,7 +139,7 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         return result
 
     def _shared(self, rewards: np.ndarray) -> np.ndarray:
-        left = self._counts[0]
+        left = self._num_left
         sides = [side for side in (rewards[:left], rewards[left:]) if len(side)]
         return np.concatenate([np.full(len(side), side.mean()) for side in sides])
 
@@ -160,20 +160,12 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         return out
 
     def _on_pitch(self, agent: int) -> bool:
-        name = self.possible_agents[agent]
-        state, side = self._env.match_state, name.split("_")[0]
-        if self._control == "fixed":
-            player = self.players[name].index
-        else:
-            player = int(state.get(f"{side}_controlled")[0, agent if side == "left" else agent - self._counts[0]])
-        return player >= 0 and bool(state.get(f"{side}_active")[0, player])
+        side, slot = self.possible_agents[agent].split("_")
+        return bool(self._env.match_state.get(f"{side}_controlled")[0, int(slot)] >= 0)
 
     def action_masks(self) -> dict[str, np.ndarray]:
         """{agent: [A] int8}, 1 where an action makes sense as the match stands; the rules are in `action_masks.py`."""
         masks = self._env.action_masks().reshape(len(self.possible_agents), -1).astype(np.int8)
-        for n in range(len(masks)):
-            if not self._on_pitch(n):
-                masks[n, 1:] = 0
         return dict(zip(self.possible_agents, masks, strict=True))
 
     def state(self) -> np.ndarray:
