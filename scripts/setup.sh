@@ -74,10 +74,8 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   install_packages "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
 fi
 
-# build.py is the one list of what a build needs; it runs without anything installed.
-read -ra packages <<<"$("$python" -c '
-import runpy
-print(*runpy.run_path("touchline/envs/engine/build.py")["DEBIAN_PACKAGES"])')"
+# The one list of what a build needs.
+mapfile -t packages <touchline/envs/engine/native/debian_packages.txt
 if command -v dpkg-query >/dev/null; then
   mapfile -t missing < <(missing_packages "${packages[@]}")
   if [[ ${#missing[@]} -gt 0 ]]; then install_packages "${missing[@]}"; fi

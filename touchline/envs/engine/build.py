@@ -31,22 +31,6 @@ GFOOTBALL_SHA256 = "1b0fdcfa78b7fadc3730585ee7f0f412ba825c27e422b2b85ea0cf7ba578
 LIBRARY_NAME = "libtouchline_engine.so"
 WHEEL_PACKAGE = "touchline_engine"
 
-DEBIAN_PACKAGES = (
-    "build-essential",
-    "cmake",
-    "pkg-config",
-    "libgl1-mesa-dev",
-    "libegl1-mesa-dev",
-    "libsdl2-dev",
-    "libsdl2-image-dev",
-    "libsdl2-ttf-dev",
-    "libsdl2-gfx-dev",
-    "libboost-thread-dev",
-    "libboost-filesystem-dev",
-    "libboost-system-dev",
-)
-"""What a build needs from Debian or Ubuntu."""
-
 EXACT_FLAGS = (
     "-O3",
     "-ffp-contract=off",
@@ -59,6 +43,9 @@ EXACT_FLAGS = (
 """Optimisation flags that leave every result as a stock build has it. `-ffp-contract=off` is the one that must stay."""
 
 NATIVE = Path(__file__).parent / "native"
+
+DEBIAN_PACKAGES = tuple((NATIVE / "debian_packages.txt").read_text().split())
+"""What a build needs from Debian or Ubuntu: a text file, since `scripts/setup.sh` reads it before Python has anything."""
 
 WITHOUT = "TOUCHLINE_ENGINE_WITHOUT"
 """Environment variable with the names of optimisations (`speedups/`) to leave out, or "all"."""
