@@ -108,7 +108,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             "autoreset_mode": AutoresetMode.SAME_STEP if auto_reset else AutoresetMode.DISABLED,
         }
         self._num_actions = num_actions(action_set)
-        self._observe = _observation(observation, left, right)
+        self._observe = make_observation(observation, left, right)
         self._auto_reset, self._copy = auto_reset, copy
         self._closed = False
         controlled = controlled_scenario(self.scenario, left, right, control)
@@ -370,7 +370,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         self.simulator.close()
 
 
-def _observation(observation: str | Callable[[int, int], Observation], left: int, right: int) -> Observation:
+def make_observation(observation: str | Callable[[int, int], Observation], left: int, right: int) -> Observation:
     if not isinstance(observation, str):
         return observation(left, right)
     if observation in ("raw", "pixels"):
