@@ -45,7 +45,7 @@ EXACT_FLAGS = (
 NATIVE = Path(__file__).parent / "native"
 
 DEBIAN_PACKAGES = tuple((NATIVE / "debian_packages.txt").read_text().split())
-"""What a build needs from Debian or Ubuntu: a text file, since `scripts/setup.sh` reads it before Python has anything."""
+"""What a build needs from Debian or Ubuntu; a text file, since `scripts/setup.sh` reads it before Python can."""
 
 WITHOUT = "TOUCHLINE_ENGINE_WITHOUT"
 """Environment variable with the names of optimisations (`speedups/`) to leave out, or "all"."""
