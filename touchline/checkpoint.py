@@ -99,7 +99,7 @@ class TrainedPolicy:
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions [B] or [B, N] for observations [B, *obs] or [B, N, *obs]."""
-        shape = self.agent.spec.observation_shape
+        shape = self.agent.spec.own.observation_shape
         batch = observations.shape[: observations.ndim - len(shape)]
         if observations.shape[len(batch) :] != shape:
             raise ValueError(f"expected observations [..., {shape}], got {observations.shape}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -229,7 +230,8 @@ class ActorCritic(nn.Module):
     """A policy over A actions and M value heads, one a reward stream.
 
     Args:
-        spec: shapes of the environment.
+        spec: shapes of the environment; of its observations the policy reads the player's own part, the values the
+            central one too (`EnvSpec.central`).
         num_values: M.
         encoder: "mlp", "impala_cnn", or "auto": the CNN for pictures [H, W, C], else the MLP.
         shared: policy and values read one encoder (GRF's and Baselines' way) instead of one each.
@@ -259,9 +261,13 @@ class ActorCritic(nn.Module):
         if lstm and not shared:
             raise ValueError("an LSTM serves policy and values alike: shared_encoder must be True")
         options = {"activation": activation, "cnn_depths": cnn_depths, "cnn_width": cnn_width}
-        self.shared = shared
-        self.normaliser = observation_normaliser(spec) if normalise_observations else None
-        self.policy_encoder, policy_width = make_encoder(spec, encoder, policy_hidden, **options)
+        if spec.central and shared:
+            raise ValueError("a central critic sees what the policy may not: shared_encoder must be False")
+        self.shared, self._own = shared, spec.own.observation_shape[-1]
+        self.normaliser = observation_normaliser(spec.own) if normalise_observations else None
+        centre = replace(spec, observation_shape=(spec.central,))
+        self.central_normaliser = observation_normaliser(centre) if spec.central and normalise_observations else None
+        self.policy_encoder, policy_width = make_encoder(spec.own, encoder, policy_hidden, **options)
         if shared:
             self.value_encoder, value_width = self.policy_encoder, policy_width
         else:
@@ -275,18 +281,17 @@ class ActorCritic(nn.Module):
 
     def logits(self, obs: Tensor) -> Tensor:
         """[B, A] unnormalised log-probabilities for obs [B, *obs]."""
-        return self.policy_head(self.policy_encoder(self._prepare(obs))).float()
+        return self.policy_head(self.policy_encoder(self._seen(obs))).float()
 
     def values(self, obs: Tensor) -> Tensor:
         """[B, M] values in units of reward."""
-        values = self.value_head(self.value_encoder(self._prepare(obs))).float()
+        values = self.value_head(self.value_encoder(self._known(obs))).float()
         return values if self.value_normaliser is None else self.value_normaliser(values)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, A] and raw values [B, M]; raw means before the value normaliser's denormalisation."""
-        obs = self._prepare(obs)
-        features = self.policy_encoder(obs)
-        value_features = features if self.shared else self.value_encoder(obs)
+        features = self.policy_encoder(self._seen(obs))
+        value_features = features if self.shared else self.value_encoder(self._known(obs))
         return self.policy_head(features).float(), self.value_head(value_features).float()
 
     def initial_state(self, num_columns: int) -> Tensor:
@@ -296,7 +301,7 @@ class ActorCritic(nn.Module):
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [B, A], raw values [B, M] and the state after them [2, B, H], for obs [B, *obs] and the one before."""
-        state = torch.stack(self.core(self.policy_encoder(self._prepare(obs)), tuple(state)))
+        state = torch.stack(self.core(self.policy_encoder(self._seen(obs)), tuple(state)))
         return self.policy_head(state[0]).float(), self.value_head(state[0]).float(), state.float()
 
     def unroll(self, obs: Tensor, state: Tensor, ended: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -310,7 +315,7 @@ class ActorCritic(nn.Module):
         Returns:
             Logits [T+1, B, A], raw values [T+1, B, M], and the states [T+1, 2, B, H] after each observation.
         """
-        features = self.policy_encoder(self._prepare(obs.flatten(0, 1))).unflatten(0, obs.shape[:2])
+        features = self.policy_encoder(self._seen(obs.flatten(0, 1))).unflatten(0, obs.shape[:2])
         states = []
         for t, inputs in enumerate(features):
             if t:
@@ -320,8 +325,25 @@ class ActorCritic(nn.Module):
         after = torch.stack(states)
         return self.policy_head(after[:, 0]).float(), self.value_head(after[:, 0]).float(), after
 
-    def _prepare(self, obs: Tensor) -> Tensor:
+    def update_normalisers(self, obs: Tensor) -> None:
+        """Moves the statistics of observations, if there are any, by those of obs [K, *obs]."""
+        if self.normaliser is not None:
+            self.normaliser.update(obs[..., : self._own])
+        if self.central_normaliser is not None:
+            self.central_normaliser.update(obs[..., self._own :])
+
+    def _seen(self, obs: Tensor) -> Tensor:
+        """What the policy reads: the player's own observation. Obs may come with or without the central part."""
+        obs = obs[..., : self._own]
         return obs if self.normaliser is None else self.normaliser(obs)
+
+    def _known(self, obs: Tensor) -> Tensor:
+        """What the values read: all there is."""
+        if obs.shape[-1] == self._own:
+            return self._seen(obs)
+        centre = obs[..., self._own :]
+        centre = centre if self.central_normaliser is None else self.central_normaliser(centre)
+        return torch.cat([self._seen(obs), centre], -1)
 
 
 class DuelingQ(nn.Module):

@@ -39,7 +39,8 @@ class Rollout(NamedTuple):
         reward: [T, B] float32, the environment's own reward.
         terminated, truncated: [T, B] bool.
         behaviour_log_prob: [T, B] log-probability of the action under the policy that acted.
-        mask: [T, B] bool, False where the transition is meaningless (its match was lost with a crashed worker).
+        mask: [T, B] bool, False where the transition is meaningless (its match was lost with a crashed worker, or its
+            player had been sent off before; the transition that sent him off counts as terminated).
         final_index: [K, 2] int64, (t, column) of the transitions that ended an episode.
         final_obs: [K, *obs], the observation each of them really ended in.
         num_players: N.
@@ -173,7 +174,8 @@ def env_spec(envs: Any) -> EnvSpec:
     num_actions = int(actions.nvec[0]) if hasattr(actions, "nvec") else int(actions.n)
     stack = int(getattr(envs, "stack", 1))
     features = dict(getattr(envs, "features", {}))
-    return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players, stack=stack, features=features)
+    central = int(getattr(envs, "central", 0))
+    return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players, stack, features, central)
 
 
 class _Recording:
@@ -217,6 +219,10 @@ class _Recording:
         buffer.reward[t] = reward.reshape(-1)
         buffer.terminated[t] = _per_player(terminated, N)
         buffer.truncated[t] = _per_player(truncated, N)
+        if "sent_off" in info:
+            were_off = info["were_off"].reshape(-1)
+            buffer.mask[t] &= ~were_off
+            buffer.terminated[t] |= info["sent_off"].reshape(-1) & ~were_off
         ended = terminated | truncated
         if buffer.state is not None and ended.any():
             buffer.state[:, torch.from_numpy(_per_player(ended, N))] = 0.0

@@ -111,4 +111,5 @@ def make_envs(config: TrainConfig) -> Any:
     names = ("backend", "observation", "stack", "rewards", "left", "right", "control", "action_set")
     names += ("num_envs", "num_threads", "workers", "reset_pool")
     options = {name: getattr(config, name) for name in names} | {"pool_seed": config.seed}
+    options["central_state"] = bool(config.agent_config.get("central_critic"))
     return touchline.make_vec(config.scenario, **{k: v for k, v in options.items() if v is not None})

@@ -5,7 +5,7 @@ Axis letters, fixed everywhere: T time, B envs (matches), N controlled players, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ROLES = ("GK", "CB", "LB", "RB", "DM", "CM", "LM", "RM", "AM", "CF")
 """Player roles; the position in this tuple is the engine's number of the role."""
@@ -139,6 +139,7 @@ class EnvSpec:
         stack: frames that an observation holds along its last axis, oldest first; a reset fills all with the first.
         features: where observations hold what, {name: places on their last axis, in the newest frame}; the names are
             in `FEATURES`, and an environment without football has none.
+        central: numbers at the end of an observation that central critics alone read.
     """
 
     observation_shape: tuple[int, ...]
@@ -147,6 +148,13 @@ class EnvSpec:
     num_players: int = 1
     stack: int = 1
     features: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    central: int = 0
+
+    @property
+    def own(self) -> EnvSpec:
+        """The same without what central critics alone read: what a player sees."""
+        shape = (*self.observation_shape[:-1], self.observation_shape[-1] - self.central)
+        return replace(self, observation_shape=shape, central=0)
 
 
 FEATURES = {

@@ -167,8 +167,7 @@ class Agent(ActorCriticAgent):
                 part = rollout.columns(chosen)
                 if part.mask.any():
                     steps.append(self._step(part, {name: reward[:, chosen] for name, reward in rewards.items()}))
-        if self.net.normaliser is not None:
-            self.net.normaliser.update(distributed.everyones(rollout.obs[:-1][rollout.mask]))
+        self.net.update_normalisers(distributed.everyones(rollout.obs[:-1][rollout.mask]))
         names = ("approx_kl", "entropy", "policy_loss", "value_loss", "grad_norm", "mean_rho", "explained_variance")
         table = torch.stack(steps)
         metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=True)}

@@ -139,8 +139,7 @@ class Agent(ActorCriticAgent):
                 continue
             break
 
-        if self.net.normaliser is not None:
-            self.net.normaliser.update(distributed.everyones(obs[valid]))
+        self.net.update_normalisers(distributed.everyones(obs[valid]))
         names = ("approx_kl", "clip_fraction", "entropy", "policy_loss", "value_loss", "grad_norm")
         table = torch.stack(steps)
         metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=False)}

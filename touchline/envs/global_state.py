@@ -1,10 +1,11 @@
-"""The whole match as one vector, in the left team's view: what a central critic sees."""
+"""The whole match as one vector, what a central critic sees; the left team's view, or the right team's, turned."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from touchline.envs.simulator import FLOATS, GAME_MODES, INTS, MatchState
+from touchline.envs.observations import Observation
+from touchline.envs.simulator import FLOATS, GAME_MODES, INTS, MatchState, turned
 from touchline.types import MAX_PLAYERS
 
 _PLAIN = ("left_active", "right_active", "left_yellow", "right_yellow")
@@ -40,3 +41,36 @@ def global_state(state: MatchState, game_duration: int) -> np.ndarray:
     ahead = (state.get("left_score") - state.get("right_score")) / 5.0
     clock = state.get("steps_left") / game_duration
     return np.concatenate([*parts, np.stack([ahead, clock], 1).astype(np.float32)], 1)
+
+
+class WithGlobalState:
+    """An observation with the global state appended, in the view of the agent's own side; see `Observation`.
+
+    Args:
+        inner: an observation of vectors.
+        num_left, num_right: agents a side.
+        game_duration: steps on the clock at the start.
+    """
+
+    dtype = np.float32
+
+    def __init__(self, inner: Observation, num_left: int, num_right: int, game_duration: int) -> None:
+        if len(inner.shape) != 1 or np.dtype(inner.dtype) != np.float32:
+            raise ValueError(
+                f"the global state can be appended to vectors of floats alone, got {inner.shape} of "
+                f"{np.dtype(inner.dtype)}: take egocentric or simple115v2"
+            )
+        self._inner, self._num_left, self._num_right = inner, num_left, num_right
+        self._duration, self._size = game_duration, inner.shape[0]
+        self.shape = (self._size + SIZE,)
+        self.low, self.high = inner.low, inner.high
+        self.features = dict(getattr(inner, "features", {}))
+
+    def write(self, state: MatchState, rows: np.ndarray, out: np.ndarray) -> None:
+        """See `Observation.write`."""
+        self._inner.write(state, rows, out[..., : self._size])
+        chosen, left = MatchState(state.floats[rows], state.ints[rows]), self._num_left
+        if left:
+            out[rows, :left, self._size :] = global_state(chosen, self._duration)[:, None]
+        if self._num_right:
+            out[rows, left:, self._size :] = global_state(turned(chosen), self._duration)[:, None]

@@ -102,6 +102,30 @@ class MatchState(NamedTuple):
         return array[:, part.start : part.stop].reshape(len(array), *part.shape)
 
 
+def turned(state: MatchState) -> MatchState:
+    """The same matches as the right team sees them, a copy: the pitch turned by 180 degrees, the teams swapped.
+
+    As upstream has it, the ball's rotation is not turned.
+    """
+    floats, ints = state.floats.copy(), state.ints.copy()
+    out = MatchState(floats, ints)
+    for name in (*FLOATS, *INTS):
+        side, _, rest = name.partition("_")
+        other = {"left": "right", "right": "left"}.get(side)
+        if other is not None:
+            out.get(name)[...] = state.get(f"{other}_{rest}")
+    for name in ("left_position", "left_direction", "right_position", "right_direction"):
+        np.negative(out.get(name), out=out.get(name))
+    for name in ("ball_position", "ball_direction"):
+        out.get(name)[:, :2] *= -1
+    for name in ("left_sticky", "right_sticky"):
+        directions = out.get(name)[..., :8]
+        directions[...] = np.roll(directions, 4, axis=-1)
+    owner = out.get("ball_owned_team")
+    owner[...] = np.where(owner >= 0, 1 - owner, owner)
+    return out
+
+
 def empty_state(num_envs: int) -> MatchState:
     """A zeroed state of `num_envs` matches."""
     return MatchState(np.zeros((num_envs, NUM_FLOATS), np.float32), np.zeros((num_envs, NUM_INTS), np.int32))

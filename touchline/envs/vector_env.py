@@ -12,12 +12,14 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from touchline import scenarios
+from touchline.envs import global_state
 from touchline.envs.action_masks import action_masks
 from touchline.envs.actions import check_actions, num_actions
 from touchline.envs.control import controlled_scenario
+from touchline.envs.global_state import WithGlobalState
 from touchline.envs.observations import OBSERVATIONS, Observation
 from touchline.envs.rewards import make_terms
-from touchline.envs.simulator import Simulator
+from touchline.envs.simulator import MatchState, Simulator
 from touchline.envs.stacking import FrameStack
 from touchline.envs.statistics import EpisodeStatistics
 from touchline.types import EnvSpec, Scenario
@@ -39,7 +41,9 @@ class FootballVectorEnv(gym.vector.VectorEnv):
     they stand, and `reward_terms`, the unweighted terms of the step just made. Where matches ended it has `final_obs`
     with the mask `_final_obs` [B], `final_info` (the first four keys of the ended matches) and `episode` with the
     mask `_episode`: r, l, goals, shots, passes, possession, defined in `statistics.py`. With process workers it has
-    `lost` [B]: matches whose worker crashed in this step; they start anew and their last step means nothing.
+    `lost` [B]: matches whose worker crashed in this step; they start anew and their last step means nothing. Where
+    players have been sent off it has `sent_off` and `were_off` [B, N]: agents whose player was off the pitch at the end
+    of the step and at its beginning.
 
     Args:
         scenario: a name, a file or module (see `scenarios.load`), or a `Scenario`.
@@ -58,6 +62,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             exactly equal to them; 0 makes every reset a true one.
         pool_seed: what the seeds of the pool are drawn from.
         auto_reset: False leaves ended matches as they are until `reset(options={"reset_mask": ...})`.
+        central_state: append the whole match (`global_state.py`) to every observation, for central critics.
         copy: return fresh arrays from every step.
         render_mode: None or "rgb_array" (a tuple of B pictures).
         engine_rendering: start the engine with its own off-screen renderer, for `simulator.frame`.
@@ -87,6 +92,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         reset_pool: int = 0,
         pool_seed: int = 0,
         auto_reset: bool = True,
+        central_state: bool = False,
         copy: bool = False,
         render_mode: str | None = None,
         engine_rendering: bool = False,
@@ -108,7 +114,12 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             "autoreset_mode": AutoresetMode.SAME_STEP if auto_reset else AutoresetMode.DISABLED,
         }
         self._num_actions = num_actions(action_set)
-        self._observe = make_observation(observation, left, right)
+        self._observe, self.central = make_observation(observation, left, right), 0
+        if central_state:
+            if stack > 1:
+                raise ValueError(f"central_state needs observations that are not stacked, got stack={stack}")
+            self._observe = WithGlobalState(self._observe, left, right, self.scenario.game_duration)
+            self.central = global_state.SIZE
         self._auto_reset, self._copy = auto_reset, copy
         self._closed = False
         controlled = controlled_scenario(self.scenario, left, right, control)
@@ -170,6 +181,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             num_players=self.num_players,
             stack=self.stack,
             features=self.features,
+            central=self.central,
         )
 
     # ------------------------------------------------------------------------------------------ reset and step
@@ -238,6 +250,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         if self._needs_reset.any():
             row = int(np.flatnonzero(self._needs_reset)[0])
             raise gym.error.ResetNeeded(f"match {row} has not been reset: call reset() before step()")
+        self._were_off = self._sent_off(self.simulator.state)
         self.simulator.step_async(check_actions(actions, self.num_envs, self.num_players, self._num_actions))
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -274,6 +287,9 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         }
         if simulator.lost.any():
             info["lost"] = simulator.lost.copy()
+        sent_off = self._sent_off(simulator.final_state)
+        if sent_off.any():
+            info["sent_off"], info["were_off"] = sent_off, self._were_off
         terminated, truncated = simulator.terminated, simulator.truncated
         if self._copy:
             squeezed, terminated, truncated = squeezed.copy(), terminated.copy(), truncated.copy()
@@ -295,6 +311,11 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             "episode": self._statistics.summary(),
             "_episode": ended.copy(),
         }
+
+    def _sent_off(self, state: MatchState) -> np.ndarray:
+        """[B, N] bool, agents whose player is not on the pitch any more."""
+        left = state.get("left_controlled")[:, : self.num_left]
+        return np.concatenate([left, state.get("right_controlled")[:, : self.num_right]], 1) < 0
 
     def _observation(self) -> np.ndarray:
         frame = self._squeezed(self._stack.stacked if self._stack else self._frame)

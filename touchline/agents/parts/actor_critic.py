@@ -33,6 +33,8 @@ class ActorCriticConfig:
         value_target: a name of `parts.value_targets`.
         value_coef: weight of the value loss, half the squared error.
         shared_encoder: policy and values share one encoder.
+        central_critic: the values see the whole match beside the player's own observation, the policy does not
+            (MAPPO, Yu et al. 2022, https://arxiv.org/abs/2103.01955).
         policy_head_gain: of the policy head's first weights; a small one begins with all actions equally probable.
         policy_hidden, value_hidden: widths of the MLPs.
         cnn_depths: channels of the CNN's blocks.
@@ -55,6 +57,7 @@ class ActorCriticConfig:
     normalise_values: bool = False
     encoder: str = "auto"
     shared_encoder: bool = False
+    central_critic: bool = False
     policy_head_gain: float = 0.01
     policy_hidden: tuple[int, ...] = (256, 256)
     value_hidden: tuple[int, ...] = (256, 256)
@@ -65,6 +68,8 @@ class ActorCriticConfig:
     def __post_init__(self) -> None:
         above_0 = ("learning_rate", "max_grad_norm", "rho_bar", "c_bar", "policy_head_gain")
         check_ranges(self, at_least_1=("unroll_length", "n_step"), share=("gamma", "gae_lambda"), above_0=above_0)
+        if self.central_critic and self.shared_encoder:
+            raise ValueError("a central critic sees what the policy may not: shared_encoder must be False")
         check_choices(self, value_target=value_targets.NAMES, encoder=ENCODERS, activation=tuple(ACTIVATIONS))
 
 

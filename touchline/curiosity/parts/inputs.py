@@ -13,7 +13,8 @@ class InputFilter:
     """Observations [K, *obs] without what tells time: [K, F] of vectors, pictures as they are.
 
     A network that is to tell how far apart two moments are reads a clock if it is shown one, and then every
-    place looks new. Steps left, score, tiredness, held actions and who is controlled are such clocks.
+    place looks new. Steps left, score, tiredness, held actions and who is controlled are such clocks. What is there for
+    central critics alone is left out too.
 
     Args:
         spec: says where they are (`features["clocks"]`); of stacked frames the newest is kept.
@@ -27,10 +28,11 @@ class InputFilter:
         shape = spec.observation_shape
         self._places: Tensor | None = None
         self.spec = spec
-        if len(shape) == 1 and (strip or spec.stack > 1):
-            size = shape[0] // spec.stack
+        if len(shape) == 1 and (strip or spec.stack > 1 or spec.central):
+            own = shape[0] - spec.central
+            size = own // spec.stack
             clocks = set(spec.features.get("clocks", ())) if strip else set()
-            kept = [i for i in range(shape[0] - size, shape[0]) if i not in clocks]
+            kept = [i for i in range(own - size, own) if i not in clocks]
             self._places = torch.tensor(kept)
             self.spec = EnvSpec((len(kept),), spec.observation_dtype, spec.num_actions)
 
