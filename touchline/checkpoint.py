@@ -108,6 +108,15 @@ class TrainedPolicy:
             action = self._act(obs)
         return action.numpy(force=True).reshape(batch)
 
+    def memory(self) -> dict[str, Any]:
+        """What it remembers between steps: a recurrent policy's state, and where its sampling stands."""
+        return {"state": self._state, "generator": self._generator.get_state()}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Goes on from `memory()`."""
+        self._state = memory["state"]
+        self._generator.set_state(memory["generator"])
+
     def _act(self, obs: Tensor) -> Tensor:
         if self._state is None and hasattr(self.agent, "initial_state"):
             self._state = self.agent.initial_state(len(obs))

@@ -154,6 +154,11 @@ class Train:
     device: str = "cpu"
     out: str | None = None
     """The run directory; None is a new one under runs/."""
+    opponent: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Who drives the right side's players (as many as on the left, or --right): a scripted name, a run directory, a
+    Python file, or self, the agent's own past; may be given several times. None is the engine's own AI."""
+    opponent_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """How they are drawn, e.g. `--opponent-config snapshot_interval=200000` (fields in touchline/opponents.py)."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Name of an exploration module; may be given several times."""
     bonus_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -194,6 +199,7 @@ class Train:
             }
             options["bonus_config"] = _nested(self.bonus_config)
             options["value_target_config"] = _values(self.value_target_config)
+            options["opponent_config"] = _values(self.opponent_config)
             config = training.TrainConfig(**options).resolved()
             config = dataclasses.replace(config, agent_config=_agent_config(config, rest))
             if not quiet:
@@ -381,8 +387,10 @@ class Benchmark:
 
     suite: str = "agents"
     """agents: PPO, IMPALA and Ape-X DQN on three drills, three seeds each; ppo_ablations: what PPO's settings are
-    worth; curiosity_small: exploration modules on two drills; curiosity: bonuses on six, a large study (see
-    benchmarks/suites.py)."""
+    worth; curiosity_small: exploration modules on two drills; curiosity: bonuses on six, a large study; multi_agent:
+    three attackers with shared weights (see benchmarks/suites.py)."""
+    variants: tuple[str, ...] = ()
+    """Only these variants of the suite; the table shows all."""
     out: Path | None = None
     """Folder of all runs; None is results/SUITE."""
     quiet: bool = False
@@ -393,13 +401,14 @@ class Benchmark:
         from touchline.benchmarks import suites
 
         suite, out = suites.load(self.suite), self.out or Path("results", self.suite)
-        runs = [Path(config.out) for config in suite.runs(out)]
+        chosen = suite.of(self.variants) if self.variants else suite
+        runs = [Path(config.out) for config in chosen.runs(out)]
 
         def trackers(config: Any) -> list[Any]:
             _print(f"run {1 + runs.index(Path(config.out))} of {len(runs)}: {config.out}", highlight=False)
             return [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
 
-        for _ in suites.run_suite(suite, out, trackers=trackers):
+        for _ in suites.run_suite(chosen, out, trackers=trackers):
             (out / "table.md").write_text(suites.table(suite, out))
         print(suites.table(suite, out))
         missing = sum(not suites.is_done(run) for run in runs)

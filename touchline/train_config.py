@@ -30,6 +30,10 @@ class TrainConfig:
         torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice,
             and one beside actors, which act with one each.
         out: the run directory; None is a new one under `runs/`.
+        opponent: who drives the right side's controlled players, drawn anew for every episode: names of scripted
+            players, run directories, Python files, and "self", the agent's own past. `opponent_config` holds fields of
+            `opponents.OpponentConfig`. With none the engine's own AI plays on the right.
+        right: controlled players of the right side; with opponents 0 means as many as on the left.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one;
             `value_target_config` holds its fields.
@@ -63,6 +67,8 @@ class TrainConfig:
     seed: int = 0
     device: str = "cpu"
     out: str | None = None
+    opponent: tuple[str, ...] = ()
+    opponent_config: dict[str, Any] = field(default_factory=dict)
     bonus: tuple[str, ...] = ()
     bonus_config: dict[str, dict[str, Any]] = field(default_factory=dict)
     value_target: str | None = None
@@ -76,6 +82,12 @@ class TrainConfig:
         number = self.num_actors or 0
         if number < 0 or (number and self.num_envs is not None and self.num_envs % number):
             raise ValueError(f"expected num_envs to be a multiple of num_actors, got {self.num_envs} and {number}")
+        if self.opponent_config and not self.opponent:
+            raise ValueError(
+                f"opponent_config of {', '.join(self.opponent_config)}, but no opponent: give --opponent self"
+            )
+        if "self" in self.opponent and number:
+            raise ValueError("self-play beside actors is not there: num_actors must be 0 with opponent self")
         if self.double_buffer and self.num_envs is not None and self.num_envs % 2:
             raise ValueError(f"expected an even num_envs to step in two halves, got {self.num_envs}")
 
@@ -92,6 +104,8 @@ class TrainConfig:
         if self.double_buffer is None:
             filled["double_buffer"] = self.device.startswith("cuda")
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+        if self.opponent and not self.right:
+            filled["right"] = self.left
         out = self.out or f"runs/{self.scenario}-{self.agent or preset.agent}-{self.seed}-{stamp}"
         return replace(self, preset=name, **filled, agent_config=agent_config, out=out)
 
@@ -112,4 +126,8 @@ def make_envs(config: TrainConfig) -> Any:
     names += ("num_envs", "num_threads", "workers", "reset_pool")
     options = {name: getattr(config, name) for name in names} | {"pool_seed": config.seed}
     options["central_state"] = bool(config.agent_config.get("central_critic"))
-    return touchline.make_vec(config.scenario, **{k: v for k, v in options.items() if v is not None})
+    if not config.opponent:
+        return touchline.make_vec(config.scenario, **{k: v for k, v in options.items() if v is not None})
+    from touchline.opponents import make_opponent_env  # it imports this module
+
+    return make_opponent_env(config, options)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from touchline import checkpoint, distributed, exploration, tracking
+from touchline import checkpoint, distributed, exploration, plugins, tracking
 from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
 from touchline.rollout import Buffer, Rollout, collect_alternating, env_spec, side_by_side
@@ -65,6 +65,11 @@ class Run:
             name: [bonus.initial_carry(self.columns) for _ in range(number)] for name, bonus in self.bonuses.items()
         }
         self.env_steps, self.version = 0, version
+        self.opponents = [one for one in envs if hasattr(one, "opponents_state")]
+        if "self" in config.opponent:
+            kind = plugins.load("agents", config.agent)
+            for one in self.opponents:
+                one.play_itself(partial(kind.make, spec, agent_config, **options), self.agent.policy_state())
         if config.num_actors:
             self.actors = actors_of(config, partial(make_actor, share, make_envs, agent_config, options), version)
         else:
@@ -93,11 +98,18 @@ class Run:
                 for bonus in self.bonuses.values():
                     metrics |= bonus.update(rollout)
             self.version += 1
+            before = self.env_steps
             self.env_steps += rollout.action.numel() // rollout.num_players * distributed.world_size()
+            for one in self.opponents:
+                one.learned(self.env_steps, before, self.agent.policy_state)
+                metrics |= one.pool.metrics()
             now = time.perf_counter()
             metrics["time/collect_seconds"] = collected - begun
             metrics["time/learn_seconds"] = now - collected
-            metrics["time/env_steps_per_second"] = (self.env_steps - first) / (now - started)
+            speed = (self.env_steps - first) / (now - started)
+            metrics["time/env_steps_per_second"] = speed
+            if rollout.num_players > 1:
+                metrics["time/player_steps_per_second"] = speed * rollout.num_players
             yield Update(self.env_steps, metrics, rollout.episodes)
 
     def pretrain(self) -> None:
@@ -163,6 +175,7 @@ class Run:
             "version": self.version,
             "policy_states": [] if self.actors else [buffer.state for buffer in self.buffers],
             "env_states": [] if self.actors else self._env_states(),
+            "opponents": [one.opponents_state() for one in self.opponents],
         }
 
     def _env_states(self) -> list[Tensor]:
@@ -182,6 +195,8 @@ class Run:
             self.carries = {name: [x] if before_actors else x for name, x in state["carries"].items()}
             for buffer, policy_state in zip(self.buffers, state.get("policy_states", []), strict=False):
                 buffer.state = policy_state
+            for one, opponents in zip(self.opponents, state.get("opponents", []), strict=False):
+                one.load_opponents_state(opponents)
             states = iter(checkpoint.tensor_to_bytes(t) for t in state["env_states"])
             self.obs = [one.set_state(list(islice(states, one.num_envs))) for one in self.envs]
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from touchline.agents import scripted
+from touchline.agents.parts.memory import memory_of, remember
 from touchline.envs.simulator import MatchState
 
 FORMS = "a run directory, a Python file with act(observations), or one of " + ", ".join(scripted.NAMES)
@@ -55,6 +56,14 @@ class ScriptedPolicy:
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
         return self._script.act(state, side)
 
+    def memory(self) -> str:
+        """What it remembers, for `remember` of the same player."""
+        return memory_of(self._script)
+
+    def remember(self, memory: str) -> None:
+        """Goes on from `memory()`."""
+        remember(self._script, memory)
+
 
 class ObservingPolicy:
     """Anything with `act(observations)`: a module from a file, or an agent from a run directory.
@@ -80,6 +89,16 @@ class ObservingPolicy:
 
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
         return self._player.act(observations)
+
+    def memory(self) -> Any:
+        """What it remembers, for `remember` of the same player; None where a player does not say."""
+        memory = getattr(self._player, "memory", None)
+        return memory() if callable(memory) else None
+
+    def remember(self, memory: Any) -> None:
+        """Goes on from `memory()`."""
+        if memory is not None:
+            self._player.remember(memory)
 
 
 def _made_for(player: Any, name: str) -> Any:

@@ -77,6 +77,29 @@ PRESETS = {
         reset_pool=256,
         note="Ours, for two CPU cores.",
     ),
+    "ippo_cpu": Preset(
+        agent="ppo",
+        agent_config={
+            "unroll_length": 128,
+            "num_epochs": 5,
+            "minibatch_size": 4096,
+            "learning_rate": 5e-4,
+            "anneal_learning_rate": True,
+            "gamma": 0.995,
+            "gae_lambda": 0.95,
+            "clip_coef": 0.2,
+            "entropy_coef": 0.005,
+            "policy_hidden": (128, 128),
+            "value_hidden": (128, 128),
+        },
+        observation="egocentric",
+        rewards=("scoring", "checkpoints"),
+        num_envs=64,
+        reset_pool=256,
+        note="Ours, for two CPU cores and several players with shared weights (IPPO, de Witt et al. 2020, "
+        "https://arxiv.org/abs/2011.09533): players multiply the experience, so fewer passes, larger minibatches and "
+        "narrower networks than ppo_cpu. With --central-critic it is MAPPO.",
+    ),
     "ppo_paper_scoring": Preset(
         agent="ppo",
         agent_config={
