@@ -159,6 +159,8 @@ class Train:
     Python file, or self, the agent's own past; may be given several times. None is the engine's own AI."""
     opponent_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """How they are drawn, e.g. `--opponent-config snapshot_interval=200000` (fields in touchline/opponents.py)."""
+    init: str | None = None
+    """A run directory whose networks the training begins with."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Name of an exploration module; may be given several times."""
     bonus_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -281,8 +283,9 @@ class Evaluate:
     observation: str | None = None
     left: int | None = None
     right: int | None = None
+    """Controlled players of the right side; None is none, and with an opponent as many as on the left."""
     opponent: str | None = None
-    """Who drives the `right` controlled players."""
+    """Who drives the right side; None is the engine's own AI."""
     num_envs: int = 16
     num_threads: int | None = None
     yardsticks: tuple[str, ...] = ("random", "builtin_ai")
@@ -296,6 +299,7 @@ class Evaluate:
         from touchline.benchmarks import evaluate as evaluation
 
         settings = _settings(self.policy)
+        left = self.left if self.left is not None else settings["left"]
         out = self.out or (Path(self.policy) if Path(self.policy).is_dir() else None)
         with _progress("episodes") as progress:
             common = {
@@ -311,8 +315,8 @@ class Evaluate:
                 backend=self.backend,
                 observation=self.observation,
                 rewards=settings["rewards"],
-                left=self.left if self.left is not None else settings["left"],
-                right=self.right if self.right is not None else settings["right"],
+                left=left,
+                right=_opponents(self.right, self.opponent, left),
                 opponent=self.opponent,
                 control=settings["control"],
                 replays=self.replays,
@@ -369,7 +373,7 @@ class Watch:
                     backend=self.backend,
                     rewards=settings["rewards"],
                     left=settings["left"],
-                    right=self.right if self.right is not None else settings["right"],
+                    right=_opponents(self.right, self.opponent, settings["left"]),
                     opponent=self.opponent,
                     control=settings["control"],
                     replays=self.episodes,
@@ -415,6 +419,61 @@ class Benchmark:
         if missing:
             _print(f"{missing} of {len(runs)} runs are missing; the same command goes on")
         return 130 if missing else 0
+
+
+@dataclass(frozen=True)
+class League:
+    """Trains a team against scripted anchors and its own past, rates every generation and keeps the champion.
+
+    The same command on the same folder goes on with a league that was stopped.
+    """
+
+    scenario: str = "5_vs_5"
+    players: int | None = None
+    """Controlled players a side; None is all that can be controlled."""
+    preset: str = "ippo_cpu"
+    total_steps: int = 10_000_000
+    """Environment steps of the learning agent; exploiters and rated games come on top."""
+    generation_steps: int = 500_000
+    anchors: tuple[str, ...] = ("random", "chaser", "builtin_ai")
+    """Scripted players who hold the scale of the ratings."""
+    games: int = 8
+    """Games of a rated pairing, half of them from either side."""
+    rated_past: int = 2
+    """Members of the pool that a new one plays rated games against."""
+    capacity: int = 12
+    """Past selves and exploiters kept in the pool."""
+    exploiter_every: int = 0
+    """Generations between exploiters, who learn to beat the newest self alone; 0 for none."""
+    exploiter_steps: int = 500_000
+    opponent_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """How opponents are drawn, e.g. `--opponent-config latest_share=0.5` (fields in touchline/opponents.py)."""
+    agent_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field of the agent's config, e.g. `--agent-config learning_rate=1e-4`."""
+    train: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field of the training's config, e.g. `--train num_envs=32` (fields in touchline/train_config.py)."""
+    seed: int = 0
+    num_threads: int | None = None
+    out: str = "runs/league"
+    quiet: bool = False
+    """No progress bar."""
+
+    def run(self) -> int:
+        from rich.markdown import Markdown
+
+        from touchline import tracking
+        from touchline.benchmarks import league
+
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "quiet"}
+        options |= {"train": _values(self.train), "opponent_config": _values(self.opponent_config)}
+        if agent_config := _values(options.pop("agent_config")):
+            options["train"]["agent_config"] = agent_config
+        config = league.LeagueConfig(**options)
+        trackers = [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
+        result = league.run_league(config, trackers=trackers, tell=lambda text: _print(Markdown(text)))
+        _report_training(result)
+        _print(f"champion: {Path(self.out, 'champion')}   ratings: {Path(self.out, 'ratings.csv')}")
+        return 130 if result["interrupted"] else 0
 
 
 @dataclass(frozen=True)
@@ -518,6 +577,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "train": Train,
     "evaluate": Evaluate,
     "watch": Watch,
+    "league": League,
     "benchmark": Benchmark,
     "throughput": Throughput,
     "curiosity-audit": CuriosityAudit,
@@ -596,7 +656,6 @@ def _settings(policy: str) -> dict[str, Any]:
         "scenario": "academy_empty_goal_close",
         "rewards": ("scoring",),
         "left": 1,
-        "right": 0,
         "control": "upstream",
     }
     path = Path(policy) / "config.json"
@@ -604,6 +663,13 @@ def _settings(policy: str) -> dict[str, Any]:
         saved = json.loads(path.read_text())
         settings |= {name: saved[name] for name in settings if saved.get(name) is not None}
     return settings
+
+
+def _opponents(right: int | None, opponent: str | None, left: int) -> int:
+    """Controlled players of the right side."""
+    if right is not None:
+        return right
+    return 0 if opponent is None else left
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:

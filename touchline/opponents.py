@@ -37,7 +37,7 @@ class OpponentConfig:
         choice: "pfsp", or "uniform" over all members.
         weighting: of "pfsp", with x the learner's expected points: "hard" (1 - x)^power, "even" x (1 - x).
         power: of "hard".
-        latest_share: share of the episodes against the newest past self.
+        latest_share: share of the episodes against the newest arrival, a past self or an exploiter.
         uniform_share: share of the episodes against anybody, all alike.
         snapshot_interval: environment steps between copies of the learning policy.
         capacity: past selves kept; beyond it the one that the learner beats most surely goes.
@@ -199,6 +199,7 @@ class OpponentEnv(gym.vector.VectorEnv):
 
     Attributes:
         playing: name of each match's opponent, [B].
+        make_agent: makes an agent like the learning one; None without self-play.
     """
 
     def __init__(self, envs: Any, pool: OpponentPool, *, action_set: str = "default", seed: int = 0) -> None:
@@ -225,7 +226,7 @@ class OpponentEnv(gym.vector.VectorEnv):
         self._views: dict[tuple[str, int], SideView] = {}
         self._seats = {member.name: self._seat(member.name) for member in pool.members if member.weights is None}
         self._past: dict[str, _Past] = {}
-        self._make_agent: Callable[[], Any] | None = None
+        self.make_agent: Callable[[], Any] | None = None
         self._obs = np.zeros(0)
         self.playing = np.full(self.num_envs, "", object)
 
@@ -243,11 +244,11 @@ class OpponentEnv(gym.vector.VectorEnv):
     @property
     def plays_itself(self) -> bool:
         """Past selves may be among the opponents."""
-        return self._make_agent is not None
+        return self.make_agent is not None
 
     def play_itself(self, make_agent: Callable[[], Any], weights: Mapping[str, Any]) -> None:
-        """The agent's past may play from here on, beginning with `weights`; `make_agent` makes one to load them."""
-        self._make_agent = make_agent
+        """The agent's past may play from here on, beginning with `weights`."""
+        self.make_agent = make_agent
         self.pool.add("self-0", weights)
 
     def learned(self, env_steps: int, before: int, weights: Callable[[], Mapping[str, Any]]) -> None:
@@ -262,7 +263,7 @@ class OpponentEnv(gym.vector.VectorEnv):
         return self._past[name]
 
     def _seated(self, weights: Mapping[str, Any], memory: torch.Tensor | None = None) -> _Past:
-        agent = self._make_agent()
+        agent = self.make_agent()
         agent.load_policy(weights)
         return _Past(agent, weights, memory)
 

@@ -34,6 +34,7 @@ class TrainConfig:
             players, run directories, Python files, and "self", the agent's own past. `opponent_config` holds fields of
             `opponents.OpponentConfig`. With none the engine's own AI plays on the right.
         right: controlled players of the right side; with opponents 0 means as many as on the left.
+        init: a run directory whose policy and values the training begins with; the networks must be alike.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one;
             `value_target_config` holds its fields.
@@ -69,6 +70,7 @@ class TrainConfig:
     out: str | None = None
     opponent: tuple[str, ...] = ()
     opponent_config: dict[str, Any] = field(default_factory=dict)
+    init: str | None = None
     bonus: tuple[str, ...] = ()
     bonus_config: dict[str, dict[str, Any]] = field(default_factory=dict)
     value_target: str | None = None

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import accumulate, islice, tee
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +26,17 @@ from touchline.train_config import TrainConfig, config_of, make_envs
 
 __all__ = ["Run", "TrainConfig", "make_envs", "resume", "saved_config", "train"]
 log = logging.getLogger(__name__)
+
+
+class Companion(Protocol):
+    """Goes along with a training."""
+
+    def __call__(self, run: Run, update: Update) -> bool:
+        """Called after every update; whether a checkpoint should be written now."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class Run:
@@ -206,12 +217,14 @@ def train(
     *,
     make_envs: MakeEnvs = make_envs,
     trackers: Sequence[Tracker] = (),
+    companions: Sequence[Companion] = (),
 ) -> dict[str, Any]:
     """Trains from the start; Ctrl-C or SIGTERM ends it after the running update, with a checkpoint.
 
     Args:
         make_envs: makes the vector env of a resolved config.
         trackers: told every update's metrics beside `metrics.csv` and TensorBoard; closed at the end.
+        companions: called after every update; their state is part of the checkpoint.
 
     Returns:
         run (the directory), checkpoint, env_steps, interrupted, env_steps_per_second, and the last metrics.
@@ -219,7 +232,7 @@ def train(
     config = config.resolved()
     if Path(config.out, "checkpoint.pt").exists():
         raise FileExistsError(f"{config.out} holds a run already: resume it, or give another `out`")
-    return _run(config, None, make_envs, trackers)
+    return _run(config, None, make_envs, trackers, companions)
 
 
 def resume(
@@ -228,6 +241,7 @@ def resume(
     total_steps: int | None = None,
     make_envs: MakeEnvs = make_envs,
     trackers: Sequence[Tracker] = (),
+    companions: Sequence[Companion] = (),
 ) -> dict[str, Any]:
     """Continues a run from its checkpoint, as if it had never stopped; the result is `train`'s.
 
@@ -241,7 +255,7 @@ def resume(
     config = replace(config_of(TrainConfig, json.loads(saved["config"])), out=str(run))
     if total_steps is not None:
         config = replace(config, total_steps=total_steps)
-    return _run(config, saved, make_envs, trackers)
+    return _run(config, saved, make_envs, trackers, companions)
 
 
 def saved_config(run: Path | str) -> TrainConfig:
@@ -254,6 +268,7 @@ def _run(
     saved: Mapping[str, Any] | None,
     make_envs: MakeEnvs,
     trackers: Sequence[Tracker],
+    companions: Sequence[Companion],
 ) -> dict[str, Any]:
     path, share = Path(config.out, "checkpoint.pt"), share_of(config)
     writes = distributed.rank() == 0
@@ -275,7 +290,11 @@ def _run(
         if saved is not None:
             run.load_state_dict(saved)
             statistics.load_state_dict(saved["statistics"])
+            for companion, state in zip(companions, saved.get("companions", []), strict=True):
+                companion.load_state_dict(state)
         else:
+            if config.init is not None:
+                run.agent.load_policy(checkpoint.load(Path(config.init, "checkpoint.pt"))["agent"])
             run.pretrain()
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -286,16 +305,18 @@ def _run(
 
         def save() -> int:
             if writes:
-                checkpoint.save(path, run.state_dict() | {"statistics": statistics.state_dict()})
+                beside = {"statistics": statistics.state_dict(), "companions": [c.state_dict() for c in companions]}
+                checkpoint.save(path, run.state_dict() | beside)
             return run.env_steps
 
         metrics, saved_at = {}, run.env_steps
         stop = stack.enter_context(checkpoint.stop_on_signals())
         for update in tracking.track(run.updates(), statistics, trackers):
             metrics = update.metrics
+            due = [companion(run, update) for companion in companions]
             if distributed.anyone(stop.is_set(), share.device):
                 break
-            if update.env_steps - saved_at >= config.checkpoint_interval:
+            if any(due) or update.env_steps - saved_at >= config.checkpoint_interval:
                 saved_at = save()
         save()
     interrupted = run.env_steps < config.total_steps

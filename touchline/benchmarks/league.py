@@ -1,0 +1,331 @@
+"""A self-play league: one agent learns against scripted anchors and its own past; ratings tell whether it gets better.
+
+After every generation the agent's policy joins the pool as a past self, plays rated games against the anchors and
+some of the pool, and becomes champion if nobody's conservative rating is higher. Every few generations an exploiter
+may learn to beat the newest self alone and join the pool too (Vinyals et al. 2019, AlphaStar,
+https://doi.org/10.1038/s41586-019-1724-z). The anchors play each other once, before anything is learned; then their
+ratings stand still, so that the scale means the same at every generation.
+
+A league's folder holds `main/` (a run directory), `champion/` (one that `evaluate`, `watch` and `tournament` take),
+`anchors.json`, `ratings.csv` (a row a rated member and generation) and `league.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from touchline import checkpoint, scenarios, training
+from touchline.benchmarks import evaluate
+from touchline.benchmarks.policies import ObservingPolicy
+from touchline.benchmarks.ratings import Ratings
+from touchline.checkpoint import CheckpointError, TrainedPolicy
+from touchline.opponents import SELF, OpponentEnv
+from touchline.tracking import Tracker, Update
+from touchline.train_config import TrainConfig, config_of
+
+ENGINE = "builtin_ai"
+FIRST_RATING_SEED = 100
+"""Number of the evaluation whose seeds the anchors play; generation g plays those of number 100 + g, at most 799."""
+
+
+@dataclass(frozen=True)
+class LeagueConfig:
+    """What is played, by whom, for how long.
+
+    Attributes:
+        scenario: with controllable players on both sides.
+        players: controlled players a side; None is all that can be controlled on the left.
+        preset: of the learning agent.
+        total_steps: environment steps of the learning agent; those of exploiters and rated games come on top.
+        generation_steps: between two generations.
+        anchors: scripted players who stay in the pool; `random` holds the scale.
+        games: a rated pairing; half of them are played from either side.
+        rated_past: past selves and exploiters that a new generation plays rated games against, drawn at random.
+        capacity: past selves and exploiters kept in the pool; the champion always is.
+        exploiter_every: generations between exploiters, 0 for none.
+        exploiter_steps: environment steps that an exploiter learns.
+        opponent_config: fields of `opponents.OpponentConfig`.
+        train: fields of `TrainConfig` over the preset's.
+    """
+
+    scenario: str = "5_vs_5"
+    players: int | None = None
+    preset: str = "ippo_cpu"
+    total_steps: int = 10_000_000
+    generation_steps: int = 500_000
+    anchors: tuple[str, ...] = ("random", "chaser", ENGINE)
+    games: int = 8
+    rated_past: int = 2
+    capacity: int = 12
+    exploiter_every: int = 0
+    exploiter_steps: int = 500_000
+    seed: int = 0
+    num_threads: int | None = None
+    out: str = "runs/league"
+    opponent_config: dict[str, Any] | None = None
+    train: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.generation_steps < 1 or self.total_steps < self.generation_steps:
+            raise ValueError(
+                f"expected generation_steps from 1 to total_steps, got {self.generation_steps} and {self.total_steps}"
+            )
+        if self.games < 2 or self.games % 2:
+            raise ValueError(f"expected an even number of games, half of them from either side, got {self.games}")
+        if len(set(self.anchors)) != len(self.anchors) or not self.anchors:
+            raise ValueError(f"expected different anchors, at least one, got {', '.join(self.anchors) or 'none'}")
+
+    def train_config(self) -> TrainConfig:
+        """The training of the main agent."""
+        scenario = scenarios.load(self.scenario)
+        players = self.players or len(scenario.controllable("left"))
+        rules = {"snapshot_interval": self.generation_steps, "capacity": self.capacity, **(self.opponent_config or {})}
+        return TrainConfig(
+            scenario=self.scenario,
+            preset=self.preset,
+            left=players,
+            right=players,
+            control="fixed",
+            opponent=(SELF, *self.anchors),
+            opponent_config=rules,
+            total_steps=self.total_steps,
+            seed=self.seed,
+            num_threads=self.num_threads,
+            out=str(Path(self.out, "main")),
+            **(self.train or {}),
+        ).resolved()
+
+
+def play(
+    first: Any, second: Any, config: LeagueConfig, *, players: int, number: int, scenario: Any = None
+) -> list[int]:
+    """[games] goal differences of `first`, the first half of the games from the left, the others from the right.
+
+    Args:
+        first, second: scripted names or policies; the engine's own AI drives its side itself.
+        number: of the evaluation whose seeds are played.
+    """
+    differences: list[int] = []
+    for home, away, sign in ((first, second, 1), (second, first, -1)):
+        if home == ENGINE:
+            home, away, sign = away, home, -sign
+        with_engine = away == ENGINE
+        result = evaluate.evaluate(
+            home,
+            scenario or config.scenario,
+            episodes=config.games // 2,
+            seed=number,
+            left=players,
+            right=0 if with_engine else players,
+            opponent=None if with_engine else away,
+            control="fixed",
+            num_envs=config.games // 2,
+            num_threads=config.num_threads,
+        )
+        differences += [sign * int(row["goal_difference"]) for row in result.rows]
+        number += 1
+    return differences
+
+
+class League:
+    """What goes along with the main agent's training: generations, ratings, exploiters, the champion.
+
+    Args:
+        config: of the league.
+        tell: called with the table of ratings, in words, after every generation.
+    """
+
+    def __init__(self, config: LeagueConfig, *, tell: Callable[[str], None] = lambda text: None) -> None:
+        self.config, self.out, self.tell = config, Path(config.out), tell
+        self.players = config.train_config().left
+        self.generation, self.champion = 0, ""
+        self._random = np.random.default_rng(config.seed)
+        self.rows: list[dict[str, Any]] = []
+        self.ratings = Ratings(self._anchors())
+        for name in config.anchors:
+            self.ratings.add(name)
+
+    def _anchors(self) -> dict[str, float]:
+        """{anchor: mu} from games among themselves, with `random` held; played once, then read from the folder."""
+        path = self.out / "anchors.json"
+        if path.exists():
+            return json.loads(path.read_text())
+        ratings = Ratings()
+        for name in self.config.anchors:
+            ratings.add(name)
+        for first, second in combinations(self.config.anchors, 2):
+            for difference in self._games(first, second, FIRST_RATING_SEED):
+                ratings.record(first, second, difference)
+        mus = {name: ratings.of(name).mu for name in self.config.anchors}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(mus, indent=1) + "\n")
+        return mus
+
+    def _games(self, first: Any, second: Any, number: int) -> list[int]:
+        return play(first, second, self.config, players=self.players, number=number)
+
+    def __call__(self, run: training.Run, update: Update) -> bool:
+        """Whether a generation has been closed; it is, where the newest self has joined the pool."""
+        if update.env_steps // self.config.generation_steps == self.generation:
+            return False
+        self.generation = update.env_steps // self.config.generation_steps
+        env: OpponentEnv = run.opponents[0]
+        newest = env.pool.past[-1].name
+        players = {member.name: self._policy(run, member.weights) for member in env.pool.past}
+        self._rate(newest, players, update.env_steps)
+        if self.config.exploiter_every and self.generation % self.config.exploiter_every == 0:
+            name, weights = self._exploiter(run, env.pool[newest].weights)
+            env.pool.add(name, weights)
+            players[name] = self._policy(run, weights)
+            self._rate(name, players, update.env_steps)
+        self._crown(run, env)
+        self._write()
+        return True
+
+    def _policy(self, run: training.Run, weights: Mapping[str, Any]) -> ObservingPolicy:
+        agent = run.opponents[0].make_agent()
+        agent.load_policy(weights)
+        policy = TrainedPolicy(agent, run.config, greedy=False, seed=self.config.seed)
+        return ObservingPolicy(policy, "league")
+
+    def _rate(self, name: str, players: Mapping[str, Any], env_steps: int) -> None:
+        """Rated games of a new member against every anchor and some of the pool."""
+        self.ratings.add(name)
+        others = sorted(player for player in players if player != name and player in self.ratings.names)
+        drawn = self._random.permutation(len(others))[: self.config.rated_past]
+        points = {}
+        for rival in (*self.config.anchors, *(others[i] for i in drawn)):
+            number = FIRST_RATING_SEED + 1 + self.generation % 699
+            differences = self._games(players[name], players.get(rival, rival), number)
+            for difference in differences:
+                self.ratings.record(name, rival, difference)
+            points[rival] = float(np.mean([(np.sign(difference) + 1) / 2 for difference in differences]))
+        rating = self.ratings.of(name)
+        row = {"generation": self.generation, "env_steps": env_steps, "member": name}
+        row |= {"mu": round(rating.mu, 3), "sigma": round(rating.sigma, 3), "ordinal": round(rating.ordinal, 3)}
+        row |= {f"points_against_{rival}": points[rival] for rival in self.config.anchors}
+        past = [points[others[i]] for i in drawn]
+        self.rows.append(row | {"points_against_past": float(np.mean(past)) if past else ""})
+
+    def _exploiter(self, run: training.Run, weights: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """One that has learned, beginning as the newest self, to beat that one alone."""
+        name = f"exploiter-{self.generation}"
+        folder, target = self.out / "exploiters" / name, self.out / "exploiters" / f"target-{self.generation}"
+        save_policy(target, run, weights)
+        config = replace(
+            run.config,
+            opponent=(str(target),),
+            opponent_config={},
+            init=str(target),
+            total_steps=self.config.exploiter_steps,
+            seed=run.config.seed + 1000 * self.generation,
+            out=str(folder),
+        )
+        shutil.rmtree(folder, ignore_errors=True)  # of a league that was killed here
+        training.train(config)
+        return name, {"net": checkpoint.load(folder / "checkpoint.pt")["agent"]["net"]}
+
+    def _crown(self, run: training.Run, env: OpponentEnv) -> None:
+        """The member with the highest conservative rating is champion; it stays in the pool, its policy on disk."""
+        best = max(env.pool.past, key=lambda member: self._ordinal(member.name))
+        if best.name == self.champion:
+            return
+        for member in env.pool.past:
+            member.protected = member.name == best.name
+        self.champion = best.name
+        save_policy(self.out / "champion", run, best.weights)
+
+    def _ordinal(self, name: str) -> float:
+        return self.ratings.of(name).ordinal if name in self.ratings.names else -np.inf
+
+    def table(self) -> str:
+        """All that are rated, best first, in Markdown."""
+        lines = ["| member | rating | mu | sigma |", "|---|---:|---:|---:|"]
+        for name in sorted(self.ratings.names, key=lambda name: -self._ordinal(name)):
+            rating = self.ratings.of(name)
+            mark = " (champion)" if name == self.champion else " (anchor)" if name in self.config.anchors else ""
+            lines.append(f"| {name}{mark} | {rating.ordinal:.1f} | {rating.mu:.1f} | {rating.sigma:.1f} |")
+        return "\n".join(lines) + "\n"
+
+    def _write(self) -> None:
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        with (self.out / "ratings.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        title = f"League of {self.config.scenario}, generation {self.generation}\n\n"
+        (self.out / "league.md").write_text(title + self.table())
+        self.tell(title + self.table())
+
+    def state_dict(self) -> dict[str, Any]:
+        plain = {
+            "generation": self.generation,
+            "champion": self.champion,
+            "random": self._random.bit_generator.state,
+            "rows": self.rows,
+            "ratings": self.ratings.state_dict(),
+        }
+        return {"json": json.dumps(plain)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        plain = json.loads(state["json"])
+        self.generation, self.champion, self.rows = plain["generation"], plain["champion"], plain["rows"]
+        self._random.bit_generator.state = plain["random"]
+        self.ratings.load_state_dict(plain["ratings"])
+
+
+def save_policy(folder: Path, run: training.Run, weights: Mapping[str, Any]) -> None:
+    """Writes a run directory that `load_policy` takes, with the policy of some weights and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = run.state_dict()
+    kept = {name: whole[name] for name in ("config", "spec", "streams", "env_steps")}
+    checkpoint.save(folder / "checkpoint.pt", {**kept, "agent": dict(weights)})
+    (folder / "config.json").write_text(json.dumps(asdict(run.config), indent=2) + "\n")
+
+
+def run_league(
+    config: LeagueConfig,
+    *,
+    trackers: Sequence[Tracker] = (),
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Holds a league, or goes on with the one in `config.out`; the result is `training.train`'s.
+
+    Raises:
+        ValueError: the folder holds a league of another config.
+    """
+    out = Path(config.out)
+    plain = json.dumps(asdict(config), indent=2) + "\n"
+    settings = out / "league.json"
+    if settings.exists() and json.loads(settings.read_text()) != json.loads(plain):
+        raise ValueError(f"{out} holds a league with other settings: see {settings}, or give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write_text(plain)
+    league = League(config, tell=tell)
+    main = Path(config.out, "main")
+    if (main / "checkpoint.pt").exists():
+        return training.resume(main, trackers=trackers, companions=[league])
+    return training.train(config.train_config(), trackers=trackers, companions=[league])
+
+
+def load_config(out: Path | str) -> LeagueConfig:
+    """The config of a league's folder."""
+    path = Path(out, "league.json")
+    if not path.is_file():
+        raise CheckpointError(f"no league in {out}: there is no {path.name}")
+    return config_of(LeagueConfig, json.loads(path.read_text()))
+
+
+def rating_rows(out: Path | str) -> Iterator[dict[str, str]]:
+    """The rows of a league's `ratings.csv`."""
+    with Path(out, "ratings.csv").open(newline="") as file:
+        yield from csv.DictReader(file)
