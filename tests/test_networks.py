@@ -130,3 +130,29 @@ def test_normalised_targets_come_back_in_units_of_reward():
     normal = normaliser.normalise(targets)
     assert_close(normal.std(unbiased=False).item(), 1.0, atol=1e-3, rtol=0)
     assert_close(normaliser(normal), targets)
+
+
+def central_net(**options):
+    spec = EnvSpec((7,), "float32", 3, num_players=2, central=4)
+    return ActorCritic(spec, policy_hidden=(8,), value_hidden=(8,), **options)
+
+
+def test_a_central_critic_sees_what_the_policy_does_not():
+    net, obs = central_net(), torch.randn(5, 7)
+    net.update_normalisers(torch.randn(50, 7))
+    other = torch.cat([obs[:, :3], torch.randn(5, 4)], -1)
+    assert torch.equal(net.logits(obs), net.logits(other))
+    assert torch.equal(net.logits(obs), net.logits(obs[:, :3]))
+    assert not torch.isclose(net.values(obs), net.values(other)).any()
+    logits, raw = net(obs)
+    assert torch.equal(logits, net.logits(obs)) and torch.equal(raw, net.values(obs))
+    with pytest.raises(ValueError, match="shared_encoder must be False"):
+        central_net(shared=True)
+
+
+def test_normalisers_of_a_central_critic_learn_each_its_own_part():
+    net = central_net()
+    data = torch.randn(1000, 7) * torch.arange(1, 8) + 3
+    net.update_normalisers(data)
+    assert torch.allclose(net.normaliser.mean.float(), data[:, :3].mean(0), atol=1e-3)
+    assert torch.allclose(net.central_normaliser.mean.float(), data[:, 3:].mean(0), atol=1e-3)

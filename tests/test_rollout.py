@@ -200,3 +200,21 @@ def test_an_env_that_fails_while_the_other_half_acts_is_heard():
     obs = [one.reset(seed=0)[0] for one in envs]
     with pytest.raises(RuntimeError, match="the pitch is flooded"):
         collect_alternating(envs, Fixed(), obs, [Buffer(SPEC, 2, 4) for _ in envs], torch.Generator())
+
+
+class OneSentOff(Endless):
+    """Player 1 of world 0 is sent off in the third step."""
+
+    def step(self, actions):
+        obs, reward, terminated, truncated, info = super().step(actions)
+        off = np.zeros((2, self.num_envs, self.num_players), bool)
+        off[0, 0, 1], off[1, 0, 1] = self.steps >= 3, self.steps > 3
+        return obs, reward, terminated, truncated, info | {"sent_off": off[0], "were_off": off[1]}
+
+
+def test_a_player_who_was_sent_off_is_masked_and_his_return_ends_with_the_card():
+    rollout, _ = roll(OneSentOff(2, num_players=2), 6)
+    expected = torch.ones(6, 4, dtype=torch.bool)
+    expected[3:, 1] = False
+    assert torch.equal(rollout.mask, expected)
+    assert rollout.terminated.nonzero().tolist() == [[2, 1]]
