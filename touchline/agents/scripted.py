@@ -4,39 +4,34 @@ They act on the state arrays of a simulator (any object with `get(name)`), not o
 script plays under every observation. `act(state, side)` gives the actions [B, N] of one side's N agents. A
 right agent sees the pitch turned by 180 degrees, as in its observations: for both sides the action "right" is
 towards the opponent's goal.
+
+The simple ones are here; the teams for several agents (chaser, keeper_rush, long_ball, possession) are in
+`parts.anchor_teams`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
-IDLE, LEFT, SHOT, SPRINT, BUILTIN_AI = 0, 1, 12, 13, 19
-"""Action numbers; 1 to 8 are the directions left, top_left, top, ... clockwise to bottom_left."""
+from touchline.agents.parts.anchor_teams import Chaser, KeeperRush, LongBall, Possession
+from touchline.agents.parts.pitch_view import (
+    BUILTIN_AI,
+    IDLE,
+    LEFT,
+    METRES,
+    SHOT,
+    SPRINT,
+    State,
+    agents_of,
+    check_side,
+    nearest_direction,
+)
 
 NUM_DEFAULT_ACTIONS = 19
-METRES = np.array([54.4, 83.6])
-"""Metres in one observation unit along and across the pitch."""
-
-_STICKY_SPRINT = 8
-_SIDES = ("left", "right")
-
-
-class State(Protocol):
-    """What a script reads: named views [B, *shape] of the state arrays (`envs.simulator` names them all)."""
-
-    def get(self, name: str) -> np.ndarray: ...
 
 
 def _batch(state: State) -> int:
     return len(state.get("ball_position"))
-
-
-def _check(side: str) -> str:
-    if side not in _SIDES:
-        raise ValueError(f"no side {side!r}; there are left, right")
-    return side
 
 
 class Idle:
@@ -52,7 +47,7 @@ class Idle:
 
     def act(self, state: State, side: str) -> np.ndarray:
         """[B, N] int32."""
-        _check(side)
+        check_side(side)
         return np.full((_batch(state), self.num_players), IDLE, np.int32)
 
 
@@ -69,7 +64,7 @@ class BuiltinAI:
 
     def act(self, state: State, side: str) -> np.ndarray:
         """[B, N] int32."""
-        _check(side)
+        check_side(side)
         return np.full((_batch(state), self.num_players), BUILTIN_AI, np.int32)
 
 
@@ -101,17 +96,11 @@ class Random:
     def act(self, state: State, side: str) -> np.ndarray:
         """[B, N] int32."""
         # The two sides of one match draw apart only if they are given different seeds.
-        _check(side)
+        check_side(side)
         size = _batch(state)
         self._grow(size)
         draws = [g.integers(self.num_actions, size=self.num_players) for g in self._generators[:size]]
         return np.array(draws, np.int32).reshape(size, self.num_players)
-
-
-def nearest_direction(offset: np.ndarray) -> np.ndarray:
-    """Action (1 to 8) of the direction nearest to `offset` [..., 2], metres to the right and downwards."""
-    eighths = np.rint(np.arctan2(offset[..., 1], offset[..., 0]) / (np.pi / 4)).astype(np.int32)
-    return (eighths + 4) % 8 + LEFT
 
 
 class RunAndShoot:
@@ -141,13 +130,8 @@ class RunAndShoot:
 
     def act(self, state: State, side: str) -> np.ndarray:
         """[B, N] int32."""
-        own = 1.0 if _check(side) == "left" else -1.0
         size, n = _batch(state), self.num_players
-        player = state.get(f"{side}_controlled")[:, :n].astype(np.int64)
-        everyone = state.get(f"{side}_position").astype(np.float64) * own
-        position = np.take_along_axis(everyone, np.maximum(player, 0)[..., None], axis=1)
-        sticky = state.get(f"{side}_sticky")[:, :n] > 0
-        directions = sticky[..., :8] if own > 0 else np.roll(sticky[..., :8], 4, axis=-1)
+        player, position, directions, sprinting = agents_of(state, side, n)
         wanted = nearest_direction((np.array([1.0, 0.0]) - position) * METRES)
         pressed = np.take_along_axis(directions, (wanted - LEFT)[..., None], axis=-1)[..., 0]
         running = np.where(pressed, IDLE, wanted)
@@ -164,15 +148,20 @@ class RunAndShoot:
         self._in_range = np.where(in_range, self._in_range + 1, 0)
 
         actions = np.where(in_range, shot, running)
-        actions = np.where(sticky[..., _STICKY_SPRINT], actions, SPRINT)
+        actions = np.where(sprinting, actions, SPRINT)
         return np.where(player >= 0, actions, IDLE).astype(np.int32)
 
 
-NAMES = ("builtin_ai", "idle", "random", "run_and_shoot", "run_and_shoot_tap")
+Script = Idle | BuiltinAI | Random | RunAndShoot | Chaser | KeeperRush | LongBall | Possession
+_ANCHORS = {"chaser": Chaser, "keeper_rush": KeeperRush, "long_ball": LongBall, "possession": Possession}
+
+NAMES = ("builtin_ai", "idle", "random", "run_and_shoot", "run_and_shoot_tap", *_ANCHORS)
 
 
-def make_scripted(name: str, num_players: int = 1, *, seed: int = 0) -> Idle | BuiltinAI | Random | RunAndShoot:
+def make_scripted(name: str, num_players: int = 1, *, seed: int = 0) -> Script:
     """The scripted policy of a name, for N = `num_players` agents of one side."""
+    if name in _ANCHORS:
+        return _ANCHORS[name](num_players)
     if name == "builtin_ai":
         return BuiltinAI(num_players)
     if name == "idle":
