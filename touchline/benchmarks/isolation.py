@@ -165,18 +165,21 @@ class IsolatedPolicy:
 
     def load(self, limit: float) -> None:
         """Waits until the process has loaded the policy, at most `limit` seconds."""
-        about = json.loads(self._receive("loading", limit))
-        with blaming(self.name):
-            num_actions(about["action_set"] or "default")  # or an error that says what there is
+        reply = self._receive("loading", limit)
+        try:
+            about = json.loads(reply)
             self.observation, self.stack, self.action_set = about["observation"], about["stack"], about["action_set"]
+            num_actions(self.action_set or "default")  # or an error that says what there is
+        except (ValueError, KeyError) as error:
+            raise self._forfeit(_told(error)) from error
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
         """See `Policy.begin`."""
-        self._ask("begin", np.array(mask), np.array(seeds))
+        self._ask("begin", mask, seeds)
 
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
         """[B, N] int32, see `Policy.act`."""
-        reply = self._ask("act", np.array(observations), np.array(state.floats), np.array(state.ints), side)
+        reply = self._ask("act", observations, state.floats, state.ints, side)
         shape = (len(state.floats), self._num_players)
         try:
             count = num_actions(self.action_set or "default")
