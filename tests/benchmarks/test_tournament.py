@@ -73,10 +73,11 @@ def test_ratings_do_not_depend_on_which_game_finished_first():
         for i, pair in enumerate(pairs)
         for seed in range(4)
     ]
-    expected = tables.standings(names, games)
+    expected, ratings = tables.standings(names, games), tables.rate(names, games).state_dict()
     for _ in range(5):
         rng.shuffle(games)
         assert tables.standings(names, games) == expected
+        assert tables.rate(names, games).state_dict() == ratings
     assert next(row for row in expected if row.name == "random").rating.mu == 15.0
 
 
@@ -160,6 +161,20 @@ def test_swiss_leaders_meet_and_a_bye_is_worth_a_round_of_wins():
     assert tables.swiss_pairings(names, games) == [("d", "b"), ("e", "a")]
     with pytest.raises(ValueError, match="without a rematch"):
         tables.swiss_pairings(["a", "b"], games[:1])
+
+
+def test_nobody_rests_twice_before_everyone_has_rested():
+    names = list("abcdefg")
+    rounds = [["ab", "cd", "ef"], ["ga", "bc", "de"], ["gb", "ac", "df"]]  # g, f and e rest
+    games = [
+        game(*pair, (0, 9) if pair[0] == "g" else (0, 0), pairing=index, number=number)
+        for number, pairs in enumerate(rounds, 1)
+        for index, pair in enumerate(pairs)
+    ]
+    totals = tables.scores(names, games)
+    assert min(totals, key=totals.get) == "g", "which would be the one to rest"
+    playing = {name for pair in tables.swiss_pairings(names, games) for name in pair}
+    assert {"e", "f", "g"} < playing
 
 
 # ---- requests ----------------------------------------------------------------------------------------------
@@ -320,7 +335,10 @@ def test_six_mixed_policies_of_which_one_crashes_and_one_hangs_survive_kill_9(tm
         if _gone(int(mark.read_text())):
             break
         time.sleep(0.01)
-    assert _gone(int(mark.read_text()))
+    outlived = not _gone(int(mark.read_text()))
+    if outlived:
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+    assert not outlived
     before = lines(tmp_path / "killed")
     assert 0 < len(before) < 60
     assert not (tmp_path / "killed" / "table.md").exists()
@@ -438,7 +456,11 @@ def test_a_swiss_tournament_is_the_same_when_its_last_round_is_played_later(tmp_
     assert [row.nash for row in result.rows] == [None] * 5
     log = tmp_path / "games.jsonl"
     log.write_text("".join(f"{line}\n" for line in log.read_text().splitlines() if json.loads(line)["round"] == 1))
-    assert run_tournament(policies, short(5), settings, out=tmp_path, num_threads=2) == result
+    for _ in range(2):  # once to play the last round, once with nothing left to play
+        assert run_tournament(policies, short(5), settings, out=tmp_path, num_threads=2) == result
+    log.write_text(log.read_text().replace('"idle"', '"random"'))
+    with pytest.raises(ValueError, match=r"games.jsonl: .* belong"):
+        run_tournament(policies, short(5), settings, out=tmp_path, num_threads=2)
 
 
 @pytest.mark.engine

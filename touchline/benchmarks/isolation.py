@@ -104,7 +104,11 @@ def load_guarded(
         with blaming(name):
             return LocalPolicy(load_policy(spec, **options), name, num_players=num_players)
     policy = IsolatedPolicy(spec, name, options=options, time_limit=time_limit, log=log)
-    policy.load(load_limit)
+    try:
+        policy.load(load_limit)
+    except BaseException:  # Ctrl-C too: nobody else knows of the process yet
+        policy.close()
+        raise
     return policy
 
 
@@ -229,7 +233,8 @@ def _end_of(exitcode: int | None) -> str:
     if exitcode is None:
         return "its process closed the pipe"
     if exitcode < 0:
-        return f"its process was killed by {signal.Signals(-exitcode).name}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"its process was killed by {names.get(-exitcode, f'signal {-exitcode}')}"
     return f"its process ended with exit code {exitcode}"
 
 

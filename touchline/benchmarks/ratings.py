@@ -150,8 +150,7 @@ def _support(payoff: np.ndarray) -> np.ndarray:
 def _max_entropy(payoff: np.ndarray, support: np.ndarray) -> np.ndarray:
     """[S] the equilibrium of largest entropy, by its convex dual: p is proportional to exp(-pressure @ payoff).
 
-    There is a pressure a player who must not gain. It can have either sign for those in the support, against whom
-    every equilibrium plays exactly 0, and is at least 0 for the others.
+    There is a pressure, at least 0, a player who must not gain against the mixture.
     """
     from scipy.optimize import minimize
     from scipy.special import logsumexp
@@ -163,7 +162,7 @@ def _max_entropy(payoff: np.ndarray, support: np.ndarray) -> np.ndarray:
         total = logsumexp(exponents)
         return float(total), -columns @ np.exp(exponents - total)
 
-    bounds = [(None, None) if i in support else (0.0, None) for i in range(len(payoff))]
+    bounds = [(0.0, None)] * len(payoff)
     options = {"maxiter": 10_000, "maxfun": 100_000, "ftol": 1e-16, "gtol": 1e-10}
     found = minimize(dual, np.zeros(len(payoff)), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     exponents = -found.x @ columns

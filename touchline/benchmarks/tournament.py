@@ -320,6 +320,11 @@ class _Field:
         """Plays and records what is missing of one pairing."""
         seeds = evaluation_seeds(self.settings.seed, self.settings.games)
         slots = [(number, index, leg, int(seed)) for leg in (0, 1) for seed in seeds]
+        names = tuple(person.name for person in pair)
+        for slot in slots:
+            game = self.log.games.get(slot)
+            if game is not None and game.players != (names if slot[2] == 0 else names[::-1]):
+                raise ValueError(f"games.jsonl: {' v '.join(game.players)} where {' v '.join(names)} belong: {slot}")
         if all(slot in self.log.games for slot in slots):
             return
         forfeits = self._exhausted(slots[0][:2], pair)
@@ -329,7 +334,7 @@ class _Field:
         if forfeits:
             games = []
             for slot in slots:
-                left, right = (person.name for person in (pair if slot[2] == 0 else pair[::-1]))
+                left, right = names if slot[2] == 0 else names[::-1]
                 goals = tables.forfeited_goals(left, right, forfeits)
                 games.append(Game(*slot[:3], left, right, slot[3], goals, lengths.get(slot[2:], 0), forfeits))
             self.log.append(games)
