@@ -152,9 +152,10 @@ class Sb3Policy:
             from touchline.agents.sb3_bridge import load_model
         except ModuleNotFoundError as error:
             raise ValueError(f"{path} needs {error.name}: pip install 'touchline[sb3]'") from error
+        from touchline.networks import torch_threads  # torch, only where it is needed
 
         self.name = path.name
-        self._model = load_model(path)
+        self._model, self._threads = load_model(path), torch_threads
         self.action_set: str | None = _action_set_of(path, getattr(self._model.action_space, "n", None))
         self.observation, self.stack = _observation_of(path, self._model.observation_space.shape)
 
@@ -165,7 +166,8 @@ class Sb3Policy:
         # One player's observation has as many axes as the model's; the axes before are matches and players.
         own = observations.shape[observations.ndim - len(self._model.observation_space.shape) :]
         batch = observations.shape[: observations.ndim - len(own)]
-        actions, _ = self._model.predict(observations.reshape(-1, *own), deterministic=True)
+        with self._threads(1 if len(own) == 1 else None):
+            actions, _ = self._model.predict(observations.reshape(-1, *own), deterministic=True)
         return actions.reshape(batch)
 
 
