@@ -26,7 +26,7 @@ OPTIONAL = {
     "stable_baselines3": {"agents/sb3_bridge.py"},
     "ray": {"agents/parts/ray_actors.py"},
     "envpool": set(),
-    "matplotlib": {"benchmarks/curiosity_audit.py"},
+    "matplotlib": {"benchmarks/curiosity_audit.py", "benchmarks/heat_map.py"},
     "gym": set(),
     "cv2": set(),
 }

@@ -273,7 +273,8 @@ class Evaluate:
     """Plays a frozen policy on held-out seeds, beside the random and the built-in player on the same seeds."""
 
     policy: Positional[str]
-    """A run directory, a scripted name (random, builtin_ai, run_and_shoot, ...) or a Python file with act()."""
+    """A run directory, a scripted name (random, builtin_ai, run_and_shoot, ...), a Python file with act() or a
+    Kaggle-style agent(), or an SB3 zip."""
     scenario: str | None = None
     """None is the scenario that the run was trained on."""
     episodes: int = 200
@@ -294,6 +295,8 @@ class Evaluate:
     """Folder for eval.json, eval.md and replays; None is the run directory."""
     replays: int = 0
     """Traces of so many episodes to keep."""
+    trust: bool = False
+    """Load SB3 zips: they hold pickles, which can run any code."""
 
     def run(self) -> int:
         from touchline.benchmarks import evaluate as evaluation
@@ -305,6 +308,7 @@ class Evaluate:
             common = {
                 "num_envs": self.num_envs,
                 "num_threads": self.num_threads,
+                "trust": self.trust,
                 "progress": lambda done, total: progress("playing", done / total),
             }
             result = evaluation.evaluate(
@@ -339,7 +343,7 @@ class Watch:
     """Writes a video (mp4) of a policy, or of saved replays."""
 
     policy: Positional[str]
-    """A run directory, a scripted name, a Python file with act(), or a replay (.npz)."""
+    """A run directory, a scripted name, a Python file with act() or agent(), an SB3 zip, or a replay (.npz)."""
     scenario: str | None = None
     episodes: int = 3
     seed: int = 900
@@ -348,6 +352,8 @@ class Watch:
     opponent: str | None = None
     right: int | None = None
     fps: int = 30
+    trust: bool = False
+    """Load SB3 zips: they hold pickles, which can run any code."""
     out: Path | None = None
     """The video; None is watch.mp4 in the run directory, or in the current folder."""
 
@@ -378,6 +384,7 @@ class Watch:
                     control=settings["control"],
                     replays=self.episodes,
                     replay_dir=scratch,
+                    trust=self.trust,
                 )
                 replays = [Replay.load(path) for path in result.replays]
         path = write_video(replays, out, fps=self.fps)
@@ -513,6 +520,62 @@ class CuriosityAudit:
 
 
 @dataclass(frozen=True)
+class Tournament:
+    """Lets policies play against each other, on both sides; a stopped tournament goes on with the same command."""
+
+    policies: Positional[tuple[str, ...]]
+    """Run directories, SB3 zips, scripted names, builtin_ai:DIFFICULTY (0 to 1), Python files with act(observations)
+    or a Kaggle-style agent(obs)."""
+    scenario: str = "5_vs_5"
+    games: int = 4
+    """Games of a pairing on each side; all of them run at once."""
+    players: int | None = None
+    """Controlled players a side; none is all that both sides have."""
+    format: Literal["round_robin", "swiss"] = "round_robin"
+    rounds: int | None = None
+    """Of a Swiss tournament; none is enough to find a winner."""
+    seed: int = 0
+    """Number of the evaluation whose seeds are played; other numbers play other seeds."""
+    time_limit: float = 10.0
+    """Seconds that a file or zip has for one step of all its games, before it forfeits."""
+    trust: bool = False
+    """Load SB3 zips: they hold pickles, which can run any code."""
+    replays: int = 1
+    """Games of each pairing and side to keep as traces, for `touchline watch`."""
+    out: Path = Path("runs/tournament")
+    """Folder for games, tables and replays; games that are there are not played again."""
+    num_threads: int | None = None
+
+    def run(self) -> int:
+        from rich.markup import escape
+
+        from touchline.benchmarks import standings, tournament
+
+        names = ("format", "games", "players", "rounds", "seed", "time_limit")
+        settings = tournament.Settings(**{name: getattr(self, name) for name in names})
+        try:
+            with _progress("tournament") as progress:
+                result = tournament.run_tournament(
+                    self.policies,
+                    self.scenario,
+                    settings,
+                    out=self.out,
+                    trust=self.trust,
+                    replays=self.replays,
+                    num_threads=self.num_threads,
+                    progress=lambda what, share: progress(escape(what), share),
+                )
+        except KeyboardInterrupt:
+            _print(f"stopped; finished games are in {self.out}, and the same command goes on")
+            return 130
+        _print(standings.rich_table(result.rows, result.title))
+        for note in result.notes:
+            _print(note, markup=False, highlight=False)
+        _print(f"written: {', '.join(result.files)}")
+        return 0
+
+
+@dataclass(frozen=True)
 class Throughput:
     """Measures environment steps per second, side by side in one run, and names the machine."""
 
@@ -579,6 +642,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "watch": Watch,
     "league": League,
     "benchmark": Benchmark,
+    "tournament": Tournament,
     "throughput": Throughput,
     "curiosity-audit": CuriosityAudit,
 }

@@ -427,11 +427,22 @@ def test_a_broken_policy_file_says_what_is_wrong(tmp_path, text, message):
     assert "agent.py" in str(caught.value)
 
 
-def test_a_file_that_is_not_there_and_an_sb3_zip_are_refused(tmp_path):
+def test_a_kaggle_style_file_plays(tmp_path):
+    path = written(tmp_path / "agent.py", "n = 0\ndef agent(obs):\n    global n\n    n += 1\n    return [n % 2]\n")
+    for row in play(path).rows:
+        assert row["shots_left"] == -(-row["length"] // 2), "every episode has globals of its own"
+
+
+def test_a_file_that_is_not_there_and_an_untrusted_sb3_zip_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no policy file"):
         load_policy(tmp_path / "none.py")
-    with pytest.raises(ValueError, match="SB3 zips cannot be evaluated yet"):
+    with pytest.raises(ValueError, match="no SB3 zip"):
         load_policy(tmp_path / "model.zip")
+    written(tmp_path / "model.zip", "")
+    with pytest.raises(ValueError, match="pickles.*--trust"):
+        play(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match="no model that SB3 saved"):
+        play(tmp_path / "model.zip", trust=True)
 
 
 def test_a_run_directory_is_loaded_by_the_checkpoint_module(tmp_path, monkeypatch):

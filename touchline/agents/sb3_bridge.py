@@ -3,16 +3,26 @@
 SB3's conventions at an end of an episode (https://stable-baselines3.readthedocs.io/en/master/guide/vec_envs.html):
 `infos[i]["terminal_observation"]` is the true last observation, `infos[i]["TimeLimit.truncated"]` says that the clock
 ended it, so that SB3 bootstraps there, and `infos[i]["episode"]` has return and length.
+
+`load_model` goes the other way: it opens a saved model.
 """
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+
+ALGORITHMS = {"clip_range": PPO, "exploration_fraction": DQN, "n_steps": A2C}
+"""What only this one of SB3's algorithms for discrete actions saves; looked for in this order."""
 
 
 class Sb3VecEnv(VecEnv):
@@ -92,3 +102,29 @@ _PER_MATCH = ("score", "ball_owned_team", "game_mode", "steps_left")
 
 def _row(info: dict[str, Any], index: int) -> dict[str, Any]:
     return {name: np.array(info[name][index]).tolist() for name in _PER_MATCH if name in info}
+
+
+def load_model(path: str | Path) -> BaseAlgorithm:
+    """A model that SB3 saved, of PPO, A2C or DQN, on the CPU. It unpickles: load only what you trust.
+
+    A zip does not name its algorithm, but its settings do, which are read as JSON.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            settings = json.loads(archive.read("data"))
+        module = settings["policy_class"]["__module__"]
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no model that SB3 saved ({error})") from error
+    found = [algorithm for key, algorithm in ALGORITHMS.items() if key in settings]
+    if not module.startswith("stable_baselines3.") or not found:
+        known = ", ".join(algorithm.__name__ for algorithm in ALGORITHMS.values())
+        raise ValueError(f"{path} was not saved by one of SB3's {known} (its policy is from {module})")
+    # Schedules are functions, and pickles of functions do not survive another Python; none is needed to play.
+    constant: dict[str, Any] = dict.fromkeys(("lr_schedule", "clip_range", "exploration_schedule"), _zero)
+    unused = {"learning_rate": 0.0, "buffer_size": 1, "optimize_memory_usage": False, **constant}
+    replaced = {name: value for name, value in unused.items() if name in settings}
+    return found[0].load(path, device="cpu", custom_objects=replaced)
+
+
+def _zero(_progress: float) -> float:
+    return 0.0

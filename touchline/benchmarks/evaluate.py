@@ -203,6 +203,7 @@ def evaluate(
     num_threads: int | None = None,
     replays: int = 0,
     replay_dir: str | Path | None = None,
+    trust: bool = False,
     make_vec: Callable[..., Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvalResult:
@@ -216,6 +217,7 @@ def evaluate(
             "simple115v2", 1 and "default".
         right, opponent: agents of the right side and who drives them; none is the built-in AI.
         replays: traces of the first episodes are written to `replay_dir`.
+        trust: load SB3 zips, which hold pickles.
         make_vec: makes the environment; None is `touchline.make_vec`.
         progress: called with (episodes finished, all episodes).
     """
@@ -229,9 +231,9 @@ def evaluate(
     if replays and replay_dir is None:
         raise ValueError("expected replay_dir, the folder for the replays")
     # The sides' scripts draw from different streams although their episodes share a seed.
-    home = _policy(policy, left, 0)
+    home = _policy(policy, left, 0, trust)
     sides = [(home, "left", slice(0, left))]
-    away = None if opponent is None else _policy(opponent, right, 1)
+    away = None if opponent is None else _policy(opponent, right, 1, trust)
     if away is not None:
         sides.append((away, "right", slice(left, left + right)))
     players = [player for player, _, _ in sides]
@@ -293,9 +295,9 @@ def evaluate(
     )
 
 
-def _policy(policy: str | Path | Policy, num_players: int, seed: int) -> Policy:
+def _policy(policy: str | Path | Policy, num_players: int, seed: int, trust: bool) -> Policy:
     if isinstance(policy, str | Path):
-        return load_policy(policy, num_players=num_players, seed=seed)
+        return load_policy(policy, num_players=num_players, seed=seed, trust=trust)
     return policy
 
 
@@ -418,6 +420,7 @@ def yardsticks(
     opponent: str | Path | Policy | None = None,
     num_envs: int = 16,
     num_threads: int | None = None,
+    trust: bool = False,
     make_vec: Callable[..., Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EvalResult]:
@@ -439,6 +442,7 @@ def yardsticks(
             control=result.control,
             backend=result.backend,
             num_threads=num_threads,
+            trust=trust,
             make_vec=make_vec,
             progress=progress,
         )

@@ -13,9 +13,15 @@ import numpy as np
 
 from touchline.agents import scripted
 from touchline.agents.parts.memory import memory_of, remember
+from touchline.envs.actions import ACTION_SETS, num_actions
 from touchline.envs.simulator import MatchState
 
-FORMS = "a run directory, a Python file with act(observations), or one of " + ", ".join(scripted.NAMES)
+FORMS = (
+    "a run directory, an SB3 zip, a Python file with act(observations) or a Kaggle-style agent(obs), or one of "
+    + ", ".join(scripted.NAMES)
+)
+MOST_FRAMES = 16
+"""Frames that the observation of an SB3 zip may stack."""
 
 
 class Policy(Protocol):
@@ -105,33 +111,162 @@ def _made_for(player: Any, name: str) -> Any:
     return getattr(player, name, getattr(player, name.upper(), None))
 
 
-def load_policy(name_or_path: str | Path, *, num_players: int = 1, seed: int = 0) -> Policy:
-    """The policy of a scripted name, a Python file or a run directory.
+class KagglePolicy:
+    """A file with `agent(obs)`, as Kaggle's football competition has them.
+
+    Such agents keep what they remember in globals, so every match has a copy of the module of its own, made anew
+    where an episode begins. `obs` is a dict whose keys are attributes too: `players_raw`, the raw dict of each
+    controlled player with lists in place of arrays, and `controlled_players`, N. The answer is a list of N actions;
+    a whole number will do for N = 1.
+    """
+
+    def __init__(self, path: Path, *, num_players: int = 1) -> None:
+        from touchline.envs.observations import raw_observation  # numba, only where it is needed
+
+        self.name = path.name
+        self.observation = None
+        self.stack = None
+        self._path, self._num_players, self._raw = path, num_players, raw_observation
+        self.action_set: str | None = _made_for(_load_file(path), "action_set")
+        self._copies: dict[int, ModuleType] = {}
+
+    def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
+        for i in np.flatnonzero(mask):
+            self._copies[int(i)] = _load_file(self._path, copy=f"_{i}")
+
+    def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
+        return np.stack([self._act(state, i, side) for i in range(len(state.floats))])
+
+    def _act(self, state: MatchState, index: int, side: str) -> np.ndarray:
+        """[N] actions in one match."""
+        if index not in self._copies:
+            self._copies[index] = _load_file(self._path, copy=f"_{index}")
+        left = self._num_players if side == "left" else 0
+        seen = [_plain(self._raw(state, index, slot, left)) for slot in range(self._num_players)]
+        answer = self._copies[index].agent(_Struct(players_raw=seen, controlled_players=self._num_players))
+        shape = (1, self._num_players)
+        count = num_actions(self.action_set or "default")
+        return checked_actions([np.atleast_1d(answer)], policy=self.name, shape=shape, num_actions=count)[0]
+
+
+class _Struct(dict):
+    """A dict whose keys are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def _plain(raw: dict[str, object]) -> _Struct:
+    return _Struct({name: x.tolist() if isinstance(x, np.ndarray) else x for name, x in raw.items()})
+
+
+class Sb3Policy:
+    """A model of Stable-Baselines3, trained for one player; it drives each of several for himself."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from touchline.agents.sb3_bridge import load_model
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{path} needs {error.name}: pip install 'touchline[sb3]'") from error
+        from touchline.networks import torch_threads  # torch, only where it is needed
+
+        self.name = path.name
+        self._model, self._threads = load_model(path), torch_threads
+        self.action_set: str | None = _action_set_of(path, getattr(self._model.action_space, "n", None))
+        self.observation, self.stack = _observation_of(path, self._model.observation_space.shape)
+
+    def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Nothing to forget."""
+
+    def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
+        # One player's observation has as many axes as the model's; the axes before are matches and players.
+        own = observations.shape[observations.ndim - len(self._model.observation_space.shape) :]
+        batch = observations.shape[: observations.ndim - len(own)]
+        with self._threads(1 if len(own) == 1 else None):
+            actions, _ = self._model.predict(observations.reshape(-1, *own), deterministic=True)
+        return actions.reshape(batch)
+
+
+def _action_set_of(path: Path, count: int | None) -> str:
+    for name in ACTION_SETS:
+        if count == num_actions(name):
+            return name
+    known = ", ".join(f"Discrete({num_actions(name)})" for name in ACTION_SETS)
+    raise ValueError(f"{path}: expected an action space of {known}, got {count or 'one that is not discrete'}")
+
+
+def _observation_of(path: Path, shape: tuple[int, ...]) -> tuple[str, int]:
+    """(name, stack) of the observation with a model's shape; SB3 puts the planes of pictures first."""
+    from touchline.envs.observations import OBSERVATIONS
+
+    for name, kind in OBSERVATIONS.items():
+        one = kind(1, 0).shape
+        for wanted in (shape, (*shape[1:], *shape[:1])):
+            frames, rest = divmod(wanted[-1], one[-1]) if len(wanted) == len(one) else (0, 0)
+            if wanted[:-1] == one[:-1] and not rest and 1 <= frames <= MOST_FRAMES:
+                return name, frames
+    known = ", ".join(f"{name} {kind(1, 0).shape}" for name, kind in OBSERVATIONS.items())
+    raise ValueError(f"{path} wants observations {shape}, which none has; there are {known}, and stacks of them")
+
+
+def kind_of(name_or_path: str | Path) -> str:
+    """What kind of policy this names: "script", "file", "zip" or "run"; ValueError where there is no such thing."""
+    text, path = str(name_or_path), Path(name_or_path)
+    if text in scripted.NAMES:
+        return "script"
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise ValueError(f"no policy file {path}")
+        return "file"
+    if path.is_dir():
+        return "run"
+    if path.suffix == ".zip":
+        if not path.is_file():
+            raise ValueError(f"no SB3 zip {path}")
+        return "zip"
+    raise ValueError(f"no policy {text!r}; expected {FORMS}")
+
+
+def require_trust(path: str | Path, trust: bool) -> None:
+    """Refuses to open an SB3 zip that nobody vouched for."""
+    if not trust:
+        raise ValueError(
+            f"{path} holds pickles, which can run any code when they are loaded: "
+            "if you trust whoever made it, say so with --trust (trust=True)"
+        )
+
+
+def load_policy(name_or_path: str | Path, *, num_players: int = 1, seed: int = 0, trust: bool = False) -> Policy:
+    """The policy of a scripted name, a Python file, an SB3 zip or a run directory.
 
     Args:
         num_players: N agents of one side it will drive.
         seed: of a script's own random numbers.
+        trust: load SB3 zips, which hold pickles.
     """
-    text, path = str(name_or_path), Path(name_or_path)
-    if text in scripted.NAMES:
-        return ScriptedPolicy(text, num_players=num_players, seed=seed)
-    if path.suffix == ".py":
-        return ObservingPolicy(_load_file(path), path.name)
-    if path.is_dir():
-        from touchline.checkpoint import load_policy as load_run  # torch, only where it is needed
+    kind, path = kind_of(name_or_path), Path(name_or_path)
+    if kind == "script":
+        return ScriptedPolicy(str(name_or_path), num_players=num_players, seed=seed)
+    if kind == "file":
+        module = _load_file(path)
+        if callable(getattr(module, "act", None)):
+            return ObservingPolicy(module, path.name)
+        return KagglePolicy(path, num_players=num_players)
+    if kind == "zip":
+        require_trust(path, trust)
+        return Sb3Policy(path)
+    from touchline.checkpoint import load_policy as load_run  # torch, only where it is needed
 
-        return ObservingPolicy(load_run(path), path.name)
-    if path.suffix == ".zip":
-        raise ValueError(f"{path}: SB3 zips cannot be evaluated yet; expected {FORMS}")
-    raise ValueError(f"no policy {text!r}; expected {FORMS}")
+    return ObservingPolicy(load_run(path), path.name)
 
 
-def _load_file(path: Path) -> ModuleType:
-    """Imports a user's file under a name of its own, so that two files called agent.py can meet."""
-    if not path.is_file():
-        raise ValueError(f"no policy file {path}")
+def _load_file(path: Path, *, copy: str = "") -> ModuleType:
+    """Imports a user's file under a name of its own, so that two files called agent.py, or copies, can meet."""
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(f"touchline_policy_{digest}", path)
+    spec = importlib.util.spec_from_file_location(f"touchline_policy_{digest}{copy}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -141,10 +276,11 @@ def _load_file(path: Path) -> ModuleType:
     except Exception as error:
         del sys.modules[spec.name]
         raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, "act", None)):
+    if not any(callable(getattr(module, name, None)) for name in ("act", "agent")):
         raise ValueError(
             f"{path} has no function act(observations) -> actions, batched: "
-            "observations [B, *obs] (or [B, N, *obs]) to integers [B] (or [B, N])"
+            "observations [B, *obs] (or [B, N, *obs]) to integers [B] (or [B, N]); "
+            "nor a Kaggle-style agent(obs) -> N integers"
         )
     return module
 
