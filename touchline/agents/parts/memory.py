@@ -9,14 +9,26 @@ import numpy as np
 
 
 def memory_of(player: object) -> str:
-    """The attributes of an object that holds arrays, random generators, plain values, and lists and dicts of these."""
-    return json.dumps({name: _plain(value) for name, value in vars(player).items()})
+    """The attributes of an object that holds arrays, random generators, plain values, lists and dicts of these, and
+    parts that are objects of our own."""
+    return json.dumps(_attributes(player))
 
 
 def remember(player: object, memory: str) -> None:
     """Restores `memory_of` of an object of the same kind."""
-    for name, value in json.loads(memory).items():
-        setattr(player, name, _restored(value))
+    _set_attributes(player, json.loads(memory))
+
+
+def _attributes(player: object) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in vars(player).items()}
+
+
+def _set_attributes(player: object, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        if isinstance(value, dict) and "part" in value:
+            _set_attributes(getattr(player, name), value["part"])
+        else:
+            setattr(player, name, _restored(value))
 
 
 def _plain(value: Any) -> Any:
@@ -32,6 +44,8 @@ def _plain(value: Any) -> Any:
         return {"dict": [[_plain(key), _plain(item)] for key, item in value.items()]}
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if type(value).__module__.startswith("touchline."):
+        return {"part": _attributes(value)}
     raise TypeError(f"a player remembers a {type(value).__name__}, which no checkpoint can hold")
 
 
