@@ -105,13 +105,11 @@ class LeagueConfig:
         ).resolved()
 
 
-def play(
-    first: Any, second: Any, config: LeagueConfig, *, players: int, number: int, scenario: Any = None
-) -> list[int]:
+def play(first: Any, second: Any, config: LeagueConfig, *, players: int, number: int) -> list[int]:
     """[games] goal differences of `first`, the first half of the games from the left, the others from the right.
 
     Args:
-        first, second: scripted names or policies; the engine's own AI drives its side itself.
+        first, second: scripted names or policies; the engine's own AI, `builtin_ai`, always plays on the right.
         number: of the evaluation whose seeds are played.
     """
     differences: list[int] = []
@@ -121,7 +119,7 @@ def play(
         with_engine = away == ENGINE
         result = evaluate.evaluate(
             home,
-            scenario or config.scenario,
+            config.scenario,
             episodes=config.games // 2,
             seed=number,
             left=players,
