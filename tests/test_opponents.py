@@ -14,7 +14,7 @@ from touchline import checkpoint, scenarios, training
 from touchline.agents import scripted
 from touchline.agents.parts.memory import memory_of, remember
 from touchline.benchmarks.policies import ScriptedPolicy
-from touchline.opponents import OpponentConfig, OpponentEnv, OpponentPool, pfsp_weights
+from touchline.opponents import OpponentConfig, OpponentEnv, OpponentPool, against, pfsp_weights
 from touchline.train_config import TrainConfig, make_envs
 
 SHORT = replace(scenarios.load("5_vs_5"), name="short", game_duration=40)
@@ -115,6 +115,15 @@ def test_opponents_that_make_no_sense_are_refused():
         OpponentPool(("random", "random"))
     with pytest.raises(ValueError, match="no strong in OpponentConfig"):
         make_envs(TrainConfig(opponent=("random",), left=4, opponent_config={"strong": 1}).resolved())
+
+
+def test_the_engines_ai_plays_at_the_difficulty_that_is_named():
+    assert against("5_vs_5", ("random", "builtin_ai")).right_team_difficulty == 0.05
+    harder = against("5_vs_5", ("random", "builtin_ai:0.6"))
+    assert harder.right_team_difficulty == 0.6 and harder.left_team_difficulty == 0.05
+    for names in (("builtin_ai:0.1", "builtin_ai:0.6"), ("builtin_ai:2",), ("builtin_ai:hard",)):
+        with pytest.raises(ValueError, match="one difficulty from 0 to 1"):
+            against("5_vs_5", names)
 
 
 # ---- what scripted players remember

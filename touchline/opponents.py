@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from touchline import scenarios
 from touchline.benchmarks.policies import Policy, checked_actions, load_policy
 from touchline.envs.actions import num_actions
 from touchline.envs.side_view import SideView
 from touchline.train_config import TrainConfig, config_of
+from touchline.types import Scenario
 
 SELF = "self"
 """Stands for the learning agent's own past among the names of opponents."""
@@ -231,7 +233,8 @@ class OpponentEnv(gym.vector.VectorEnv):
         self.playing = np.full(self.num_envs, "", object)
 
     def _seat(self, name: str) -> _Seat:
-        player = load_policy(name, num_players=self.num_right, seed=self._seed)
+        plain = name.partition(":")[0] if is_engine(name) else name
+        player = load_policy(plain, num_players=self.num_right, seed=self._seed)
         if player.observation is None:
             return _Seat(player, None)
         key = player.observation, player.stack or 1
@@ -392,13 +395,34 @@ class OpponentEnv(gym.vector.VectorEnv):
         self.envs.close()
 
 
+def is_engine(name: str) -> bool:
+    """An opponent is the engine's own AI, `builtin_ai`, or `builtin_ai:0.6` at a difficulty from 0 to 1."""
+    return name.partition(":")[0] == "builtin_ai"
+
+
+def against(scenario: str | Scenario, opponents: Sequence[str]) -> Scenario:
+    """The scenario with the right team's AI at the difficulty that its opponents name, if one does."""
+    scenario = scenario if isinstance(scenario, Scenario) else scenarios.load(scenario)
+    levels = {name.partition(":")[2] for name in opponents if is_engine(name)} - {""}
+    if not levels:
+        return scenario
+    try:
+        (level,) = map(float, levels)
+        return replace(scenario, right_team_difficulty=level)
+    except ValueError as error:
+        named = ", ".join(name for name in opponents if is_engine(name))
+        raise ValueError(
+            f"expected one difficulty from 0 to 1 of the engine's AI in a training, got {named}"
+        ) from error
+
+
 def make_opponent_env(config: TrainConfig, options: Mapping[str, Any]) -> OpponentEnv:
     """The vector env of a config with opponents; `options` are those of `make_vec`."""
     import touchline
 
     fixed = [name for name in config.opponent if name != SELF]
     pool = OpponentPool(fixed, config_of(OpponentConfig, config.opponent_config), seed=config.seed)
-    wanted = {load_policy(name).action_set for name in fixed}
-    sets = {**options, "action_set": "v2" if "v2" in wanted else config.action_set}
-    envs = touchline.make_vec(config.scenario, **{k: v for k, v in sets.items() if v is not None})
+    needs_v2 = any(is_engine(name) or load_policy(name).action_set == "v2" for name in fixed)
+    sets = {**options, "action_set": "v2" if needs_v2 else config.action_set}
+    envs = touchline.make_vec(against(config.scenario, fixed), **{k: v for k, v in sets.items() if v is not None})
     return OpponentEnv(envs, pool, action_set=config.action_set, seed=config.seed)

@@ -31,7 +31,8 @@ class TrainConfig:
             and one beside actors, which act with one each.
         out: the run directory; None is a new one under `runs/`.
         opponent: who drives the right side's controlled players, drawn anew for every episode: names of scripted
-            players, run directories, Python files, and "self", the agent's own past. `opponent_config` holds fields of
+            players, `builtin_ai:0.6` (the engine's at a difficulty), run directories, Python files, and "self", the
+            agent's own past. `opponent_config` holds fields of
             `opponents.OpponentConfig`. With none the engine's own AI plays on the right.
         right: controlled players of the right side; with opponents 0 means as many as on the left.
         init: a run directory whose policy and values the training begins with; the networks must be alike.

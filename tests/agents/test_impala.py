@@ -153,7 +153,7 @@ def test_the_learner_goes_through_the_memories_that_the_actor_had():
 def test_the_value_of_a_last_observation_remembers_its_own_episode():
     trial = Trial(Corridor(), change(**LSTM))
     net, rollout = trial.agent.net, trial.collect()
-    _, _, _, next_values = trial.agent._forward(rollout)
+    _, _, _, next_values = trial.agent.unrolled(rollout)
     t, column = rollout.final_index[-1].tolist()
     first = max([-1, *(s for s, c in rollout.final_index.tolist() if c == column and s < t)]) + 1
     state = net.initial_state(1) if first else rollout.initial_state[:, column : column + 1]

@@ -18,6 +18,7 @@ from toy_envs import (
     ConstantValue,
     Corridor,
     ObservationAction,
+    Recall,
 )
 from trials import ProbeWorlds
 
@@ -57,6 +58,7 @@ def change(config=CONFIG, **fields):
         {"value_target": "vtrace"},
         {"value_target": "n_step"},
         {"anneal_learning_rate": True},
+        {"lstm": 8, "shared_encoder": True},
     ],
     ids=str,
 )
@@ -67,6 +69,41 @@ def options(request):
 class TestProbeWorlds(ProbeWorlds):
     def trial(self, envs, **fields):
         return Trial(envs, change(**fields))
+
+
+MEMORY = {"lstm": 16, "shared_encoder": True, "gamma": 0.9}
+
+
+@pytest.mark.parametrize("lstm", [16, 0])
+def test_a_memory_recalls_what_was_seen_two_steps_ago_and_without_one_nobody_can(lstm):
+    trial = Trial(Recall(16), change(**MEMORY | {"lstm": lstm}))
+    trial.learn(60)
+    rollout = trial.collect()
+    success = rollout.reward.sum() / rollout.terminated.sum()
+    assert success > 0.8 if lstm else success < 0.5
+
+
+def test_every_player_has_a_memory_of_its_own():
+    trial = Trial(Recall(8, num_players=2), change(**MEMORY))
+    assert trial.collect().initial_state.shape == (2, 16, 16)
+    trial.collect()
+    memory = trial.buffer.state.unflatten(1, (8, 2))
+    assert not torch.isclose(memory[:, :, 0], memory[:, :, 1]).all()
+
+
+def test_the_learner_goes_through_the_memories_that_the_actor_had():
+    """First ratios are 1, over ends of episodes and from one unroll to the next; with emptied memories they are not."""
+    trial = Trial(Corridor(lost_at={5: 2}), change(**MEMORY, policy_head_gain=1.0, learning_rate=1e-9))
+    for _ in range(3):
+        assert trial.learn(1)["train/first_ratio_error"] < 1e-5
+    rollout = trial.collect()
+    forgetful = rollout._replace(initial_state=torch.zeros_like(rollout.initial_state))
+    assert trial.agent.learn(forgetful, generator=trial.generator)["train/first_ratio_error"] > 1e-4
+
+
+def test_a_memory_needs_one_encoder():
+    with pytest.raises(ValueError, match="shared_encoder must be True"):
+        change(lstm=16)
 
 
 def test_players_that_share_weights_learn_together():

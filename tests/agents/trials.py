@@ -40,6 +40,11 @@ class Trial:
     def weights(self):
         return torch.cat([p.detach().flatten() for p in self.agent.net.parameters()])
 
+    def greedy(self, obs):
+        """The best actions [K] where episodes begin, for obs [K, *obs]."""
+        memory = self.agent.initial_state(len(obs)) if hasattr(self.agent, "initial_state") else None
+        return self.agent.act_greedy(obs) if memory is None else self.agent.act_recurrent(obs, memory, None)[0]
+
     def value(self, *obs):
         """Of a policy with values, or of the best action."""
         with torch.no_grad():
@@ -79,7 +84,7 @@ class ProbeWorlds:
         trial = self.trial(ObservationAction(), **options)
         trial.learn(self.updates)
         assert trial.collect().reward.mean() > 0.9
-        greedy = trial.agent.act_greedy(torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]))
+        greedy = trial.greedy(torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]))
         assert greedy.tolist() == [1, 0]
 
     def test_truncation_bootstraps_from_final_obs_not_reset_obs(self):

@@ -200,3 +200,29 @@ def test_an_agent_without_an_action_is_named():
     env.reset(seed=0)
     with pytest.raises(ValueError, match="none of left_2, left_3"):
         env.step({"left_0": 0, "left_1": 0})
+
+
+@pytest.mark.parametrize("kind", ["parallel", "aec"])
+def test_videos_are_recorded_with_pettingzoos_wrappers(kind, tmp_path):
+    import imageio.v3 as imageio
+    from pettingzoo.utils.wrappers import RecordVideo, RecordVideoParallel
+
+    options = {"left": 1, "render_mode": "rgb_array", "max_cycles": 6}
+    if kind == "parallel":
+        env = RecordVideoParallel(
+            touchline.parallel_env("1_vs_1_easy", **options), str(tmp_path), episode_trigger=lambda episode: True
+        )
+        env.reset(seed=0)
+        while env.agents:
+            env.step(dict.fromkeys(env.agents, 5))
+    else:
+        env = RecordVideo(
+            touchline.aec_env("1_vs_1_easy", **options), str(tmp_path), episode_trigger=lambda episode: True
+        )
+        env.reset(seed=0)
+        for _agent in env.agent_iter():
+            env.step(None if env.last()[2] or env.last()[3] else 5)
+    env.close()
+    (video,) = tmp_path.glob("*.mp4")
+    frames = imageio.imread(video)
+    assert len(frames) >= 6 and frames[0].shape[2] == 3 and (frames[0] != frames[-1]).any()

@@ -178,7 +178,7 @@ class Agent(ActorCriticAgent):
     def _step(self, rollout: Rollout, rewards: Mapping[str, Tensor]) -> Tensor:
         """One gradient step; its numbers in the order of the metrics' names."""
         config = self.config
-        logits, raw, values, next_values = self._forward(rollout)
+        logits, raw, values, next_values = self.unrolled(rollout)
         log_probs = logits[:-1].log_softmax(-1)
         log_prob = log_probs.gather(-1, rollout.action[..., None])[..., 0]
         log_rhos = (log_prob - rollout.behaviour_log_prob).detach()
@@ -207,25 +207,6 @@ class Agent(ActorCriticAgent):
             rho = log_rhos[valid].exp().clamp(max=config.rho_bar).mean()
             known = actor_critic.explained_variance(predicted[:, 0], wanted[:, 0])
             return torch.stack([kl, spread, policy_loss, critic_loss, grad_norm, rho, known])
-
-    def _forward(self, rollout: Rollout) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits [T+1, B, A] and raw values [T+1, B, M] with a gradient; values, and [T, B, M] of true next states."""
-        in_reward = self.net.value_normaliser or (lambda raw: raw)
-        if self.net.core is None:
-            # All observations once with a gradient; the few last ones of episodes only for their values.
-            logits, raw = (x.unflatten(0, rollout.obs.shape[:2]) for x in self.net(rollout.obs.flatten(0, 1)))
-            values = in_reward(raw).detach()
-            with torch.no_grad():
-                return logits, raw, values, rollout.true_next(values, self.net.values)
-        ended = rollout.terminated | rollout.truncated
-        logits, raw, states = self.net.unroll(rollout.obs, rollout.initial_state, ended)
-        values = in_reward(raw).detach()
-        next_values = values[1:].clone()
-        t, column = rollout.final_index.T
-        with torch.no_grad():
-            memory = states[t, :, column].transpose(0, 1)  # that met the last observation of each episode
-            next_values[t, column] = in_reward(self.net.step(rollout.final_obs, memory)[1])
-        return logits, raw, values, next_values
 
 
 def make(

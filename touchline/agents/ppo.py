@@ -10,7 +10,7 @@ one advantage: A = sum_m coef_m A_m.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,8 @@ class Config(ActorCriticConfig):
         target_kl: a rollout's remaining minibatches are dropped once their KL estimate is above it.
         recompute_advantages: at the start of every epoch, not only of the first.
         normalise_advantages: to mean 0, deviation 1 in each minibatch.
+        lstm: width of a memory, one a player, between shared encoder and heads; 0 is none. With one, minibatches
+            are whole columns, and `shared_encoder` must be True.
         shuffle_advantages: gives every transition the advantage of another one: a control, with which nothing can be
             learned.
     """
@@ -51,10 +53,13 @@ class Config(ActorCriticConfig):
     recompute_advantages: bool = True
     normalise_advantages: bool = True
     shuffle_advantages: bool = False
+    lstm: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, at_least_1=("num_epochs", "minibatch_size"), above_0=("adam_eps", "clip_coef"))
+        if self.lstm and not self.shared_encoder:
+            raise ValueError("an LSTM serves policy and values alike: shared_encoder must be True")
 
 
 def ppo_clip_loss(
@@ -112,8 +117,7 @@ class Agent(ActorCriticAgent):
         self.anneal(progress)
 
         metrics = dict(self.value_target.update(rollout))
-        obs, action = rollout.obs[:-1].flatten(0, 1), rollout.action.flatten()
-        behaviour = rollout.behaviour_log_prob.flatten()
+        action, behaviour = rollout.action.flatten(), rollout.behaviour_log_prob.flatten()
         valid = rollout.mask.flatten().nonzero()[:, 0]
         steps: list[Tensor] = []
         if not len(valid):
@@ -121,7 +125,7 @@ class Agent(ActorCriticAgent):
 
         for epoch in range(config.num_epochs):
             if epoch == 0 or config.recompute_advantages:
-                targets, advantages, values = self.targets_of(rollout, rewards)
+                targets, advantages, values = self._targets(rollout, rewards)
                 if config.shuffle_advantages:
                     others = torch.randperm(len(valid), generator=generator, device=generator.device)
                     advantages[valid] = advantages[valid[others.to(self.device)]]
@@ -129,17 +133,15 @@ class Agent(ActorCriticAgent):
                 metrics |= self.fit_of(values[valid], targets[valid])
                 if self.net.value_normaliser is not None:
                     self.net.value_normaliser.update(distributed.everyones(targets[valid]), self.net.value_head)
-            order = torch.randperm(len(valid), generator=generator, device=generator.device)
-            shuffled = valid[order.to(self.device)]
-            for rows in shuffled.tensor_split(max(1, round(len(action) / config.minibatch_size))):
-                steps.append(self._step(obs[rows], action[rows], behaviour[rows], advantages[rows], targets[rows]))
+            for rows, logits, raw in self._minibatches(rollout, valid, generator):
+                steps.append(self._step(logits, raw, action[rows], behaviour[rows], advantages[rows], targets[rows]))
                 if config.target_kl is not None and distributed.mean(steps[-1][0]) > config.target_kl:
                     break
             else:
                 continue
             break
 
-        self.net.update_normalisers(distributed.everyones(obs[valid]))
+        self.net.update_normalisers(distributed.everyones(rollout.obs[:-1].flatten(0, 1)[valid]))
         names = ("approx_kl", "clip_fraction", "entropy", "policy_loss", "value_loss", "grad_norm")
         table = torch.stack(steps)
         metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=False)}
@@ -148,14 +150,49 @@ class Agent(ActorCriticAgent):
         metrics["train/learning_rate"] = self.optimiser.param_groups[0]["lr"]
         return metrics
 
-    def _step(self, obs: Tensor, action: Tensor, behaviour: Tensor, advantage: Tensor, targets: Tensor) -> Tensor:
+    def _targets(self, rollout: Rollout, rewards: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Targets [T*B, M], summed advantages [T*B] and values [T*B, M] under the present networks."""
+        if not self.config.lstm:
+            return self.targets_of(rollout, rewards)
+        with torch.no_grad():
+            logits, _, values, next_values = self.unrolled(rollout)
+            log_prob = logits[:-1].log_softmax(-1).gather(-1, rollout.action[..., None])[..., 0]
+            log_rhos = log_prob - rollout.behaviour_log_prob
+        targets, advantages = self.targets_from(rollout, rewards, values, next_values, log_rhos)
+        return targets.flatten(0, 1), advantages.flatten(), values[:-1].flatten(0, 1)
+
+    def _minibatches(
+        self, rollout: Rollout, valid: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """A pass over a rollout: flat indices [K] of transitions of its T x B, their logits [K, A], raw values [K, M].
+
+        Single transitions are shuffled; with a memory whole columns are.
+        """
+        number = max(1, round(rollout.action.numel() / self.config.minibatch_size))
+        if not self.config.lstm:
+            obs = rollout.obs[:-1].flatten(0, 1)
+            order = torch.randperm(len(valid), generator=generator, device=generator.device)
+            for rows in valid[order.to(self.device)].tensor_split(number):
+                yield rows, *self.net(obs[rows])
+            return
+        columns = rollout.action.shape[1]
+        places = torch.arange(rollout.action.numel(), device=self.device).view_as(rollout.action)
+        order = torch.randperm(columns, generator=generator, device=generator.device).to(self.device)
+        for chosen in order.tensor_split(min(number, columns)):
+            part = rollout.columns(chosen)
+            if part.mask.any():
+                logits, raw, _, _ = self.unrolled(part)
+                yield places[:, chosen][part.mask], logits[:-1][part.mask], raw[:-1][part.mask]
+
+    def _step(
+        self, logits: Tensor, values: Tensor, action: Tensor, behaviour: Tensor, advantage: Tensor, targets: Tensor
+    ) -> Tensor:
         """One gradient step; its numbers in the order of the metrics' names, the largest |ratio - 1| last."""
         config = self.config
         if config.normalise_advantages:
             advantage = (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
         if self.net.value_normaliser is not None:
             targets = self.net.value_normaliser.normalise(targets)
-        logits, values = self.net(obs)
         log_probs = logits.log_softmax(-1)
         log_prob = log_probs.gather(-1, action[:, None])[:, 0]
         policy_loss = ppo_clip_loss(
@@ -179,4 +216,5 @@ class Agent(ActorCriticAgent):
 
 def make(spec: EnvSpec, config: Config | None = None, **options: Any) -> Agent:
     """A PPO agent; the options are those of `actor_critic.make`."""
-    return actor_critic.make(Agent, spec, config or Config(), **options)
+    config = config or Config()
+    return actor_critic.make(Agent, spec, config, lstm=config.lstm, **options)

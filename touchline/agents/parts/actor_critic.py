@@ -248,6 +248,25 @@ class ActorCriticAgent:
             advantages += stream.coef * result.advantages
         return torch.stack(targets, -1), advantages
 
+    def unrolled(self, rollout: Rollout) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits [T+1, B, A] and raw values [T+1, B, M] with a gradient; values, and [T, B, M] of true next states."""
+        in_reward = self.net.value_normaliser or (lambda raw: raw)
+        if self.net.core is None:
+            # All observations once with a gradient; the few last ones of episodes only for their values.
+            logits, raw = (x.unflatten(0, rollout.obs.shape[:2]) for x in self.net(rollout.obs.flatten(0, 1)))
+            values = in_reward(raw).detach()
+            with torch.no_grad():
+                return logits, raw, values, rollout.true_next(values, self.net.values)
+        ended = rollout.terminated | rollout.truncated
+        logits, raw, states = self.net.unroll(rollout.obs, rollout.initial_state, ended)
+        values = in_reward(raw).detach()
+        next_values = values[1:].clone()
+        t, column = rollout.final_index.T
+        with torch.no_grad():
+            memory = states[t, :, column].transpose(0, 1)  # that met the last observation of each episode
+            next_values[t, column] = in_reward(self.net.step(rollout.final_obs, memory)[1])
+        return logits, raw, values, next_values
+
     def fit_of(self, values: Tensor, targets: Tensor) -> dict[str, float]:
         """How well the values knew the targets before learning; the extrinsic stream without a suffix."""
         out = {}
