@@ -586,12 +586,27 @@ class Throughput:
     """Every candidate is measured once a round, in turn."""
     seconds: float = 4.0
     """Length of one measurement."""
+    players: bool = False
+    """Instead: what 1 to 22 controlled players cost beside the bare engine loop (writes players.json, players.md)."""
     out: Path | None = None
     """Folder for throughput.json and throughput.md."""
 
     def run(self) -> int:
-        from touchline.benchmarks import throughput
+        from touchline.benchmarks import player_throughput, throughput
 
+        if self.players:
+            with _progress("throughput") as progress:
+                table = player_throughput.measure(
+                    num_envs=self.num_envs,
+                    num_threads=self.num_threads,
+                    rounds=self.rounds,
+                    seconds=self.seconds,
+                    progress=progress,
+                )
+            _print(table.markdown(), markup=False, highlight=False)
+            if self.out is not None:
+                table.write(self.out)
+            return 0
         with _progress("throughput") as progress:
             report = throughput.measure(
                 self.scenarios,
