@@ -9,8 +9,8 @@ import time
 from dataclasses import replace
 
 from touchline.networks import torch_threads
+from touchline.run import Run
 from touchline.train_config import TrainConfig, make_envs
-from touchline.training import Run
 
 VARIANTS = {
     "ppo": {},

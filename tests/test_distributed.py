@@ -29,7 +29,7 @@ import torch
 torch.set_num_threads(1)
 from test_distributed import config, envs_of
 from touchline import training
-from touchline.training import Run
+from touchline.run import Run
 
 class Stop:
     def __call__(self, env_steps, metrics):

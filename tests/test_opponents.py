@@ -15,6 +15,7 @@ from touchline.agents import scripted
 from touchline.agents.parts.memory import memory_of, remember
 from touchline.benchmarks.policies import ScriptedPolicy
 from touchline.opponents import OpponentConfig, OpponentEnv, OpponentPool, against, pfsp_weights
+from touchline.rollout import env_spec
 from touchline.train_config import TrainConfig, make_envs
 
 SHORT = replace(scenarios.load("5_vs_5"), name="short", game_duration=40)
@@ -241,7 +242,7 @@ def test_the_agent_sees_the_left_side_of_a_match_whose_right_side_the_opponent_p
 @pytest.mark.engine
 def test_past_selves_and_others_play_side_by_side_each_its_own_matches():
     ours = envs("idle", num_envs=6)
-    spec = training.env_spec(ours)
+    spec = env_spec(ours)
     made = []
 
     def make():

@@ -16,8 +16,8 @@ from toy_envs import Corridor
 from touchline.agents.parts.actors import Unroll
 from touchline.benchmarks import combinations
 from touchline.benchmarks.combinations import BONUSES, SETUPS, SPEC, VALUE_TARGETS, config_of, refusal
+from touchline.run import Run
 from touchline.train_config import TrainConfig
-from touchline.training import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "curiosity.md"
 SMALL = {

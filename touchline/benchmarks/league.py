@@ -29,6 +29,7 @@ from touchline.benchmarks.policies import ObservingPolicy
 from touchline.benchmarks.ratings import Ratings
 from touchline.checkpoint import CheckpointError, TrainedPolicy
 from touchline.opponents import SELF, OpponentEnv
+from touchline.run import Run
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of
 
@@ -171,7 +172,7 @@ class League:
     def _games(self, first: Any, second: Any, number: int) -> list[int]:
         return play(first, second, self.config, players=self.players, number=number)
 
-    def __call__(self, run: training.Run, update: Update) -> bool:
+    def __call__(self, run: Run, update: Update) -> bool:
         """Whether a generation has been closed; it is, where the newest self has joined the pool."""
         if update.env_steps // self.config.generation_steps == self.generation:
             return False
@@ -189,7 +190,7 @@ class League:
         self._write()
         return True
 
-    def _policy(self, run: training.Run, weights: Mapping[str, Any]) -> ObservingPolicy:
+    def _policy(self, run: Run, weights: Mapping[str, Any]) -> ObservingPolicy:
         agent = run.opponents[0].make_agent()
         agent.load_policy(weights)
         policy = TrainedPolicy(agent, run.config, greedy=False, seed=self.config.seed)
@@ -214,7 +215,7 @@ class League:
         past = [points[others[i]] for i in drawn]
         self.rows.append(row | {"points_against_past": float(np.mean(past)) if past else ""})
 
-    def _exploiter(self, run: training.Run, weights: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    def _exploiter(self, run: Run, weights: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """One that has learned, beginning as the newest self, to beat that one alone."""
         name = f"exploiter-{self.generation}"
         folder, target = self.out / "exploiters" / name, self.out / "exploiters" / f"target-{self.generation}"
@@ -232,7 +233,7 @@ class League:
         training.train(config)
         return name, {"net": checkpoint.load(folder / "checkpoint.pt")["agent"]["net"]}
 
-    def _crown(self, run: training.Run, env: OpponentEnv) -> None:
+    def _crown(self, run: Run, env: OpponentEnv) -> None:
         """The member with the highest conservative rating is champion; it stays in the pool, its policy on disk."""
         best = max(env.pool.past, key=lambda member: self._ordinal(member.name))
         if best.name == self.champion:
@@ -281,7 +282,7 @@ class League:
         self.ratings.load_state_dict(plain["ratings"])
 
 
-def save_policy(folder: Path, run: training.Run, weights: Mapping[str, Any]) -> None:
+def save_policy(folder: Path, run: Run, weights: Mapping[str, Any]) -> None:
     """Writes a run directory that `load_policy` takes, with the policy of some weights and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = run.state_dict()

@@ -26,8 +26,8 @@ from touchline.benchmarks.audits.episodic import Sticky, play
 from touchline.benchmarks.four_rooms import FourRooms, rooms
 from touchline.networks import torch_threads
 from touchline.rollout import Buffer, collect
+from touchline.run import Run
 from touchline.train_config import TrainConfig
-from touchline.training import Run
 
 NAME = "A-agent"
 CLAIM = "On a toy, episodic curiosity makes PPO see more of a world without rewards; ICM stays at the television."
