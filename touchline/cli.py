@@ -130,6 +130,8 @@ class Train:
     """Frames stacked."""
     rewards: tuple[str, ...] | None = None
     """Reward terms: scoring, checkpoints."""
+    team_reward: bool = False
+    """Every player gets the mean of his side's rewards, instead of his own."""
     left: int = 1
     """Controlled players of the left side."""
     right: int = 0
@@ -266,6 +268,9 @@ def _report_training(result: dict[str, Any]) -> None:
     speed = result["env_steps_per_second"]
     if speed:
         _print(f"env_steps_per_second: {speed:.0f}")
+    players = result["metrics"].get("time/player_steps_per_second")
+    if players:
+        _print(f"player_steps_per_second: {players:.0f}")
 
 
 @dataclass(frozen=True)

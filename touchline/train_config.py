@@ -34,6 +34,7 @@ class TrainConfig:
             players, `builtin_ai:0.6` (the engine's at a difficulty), run directories, Python files, and "self", the
             agent's own past. `opponent_config` holds fields of
             `opponents.OpponentConfig`. With none the engine's own AI plays on the right.
+        team_reward: every player gets the mean of his side's rewards, instead of his own.
         right: controlled players of the right side; with opponents 0 means as many as on the left.
         init: a run directory whose policy and values the training begins with; the networks must be alike.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
@@ -50,6 +51,7 @@ class TrainConfig:
     observation: str | None = None
     stack: int | None = None
     rewards: tuple[str, ...] | dict[str, float] | None = None
+    team_reward: bool = False
     left: int = 1
     right: int = 0
     control: str = "upstream"
@@ -125,7 +127,7 @@ def make_envs(config: TrainConfig) -> Any:
     """The vector env a resolved config asks for."""
     import touchline
 
-    names = ("backend", "observation", "stack", "rewards", "left", "right", "control", "action_set")
+    names = ("backend", "observation", "stack", "rewards", "team_reward", "left", "right", "control", "action_set")
     names += ("num_envs", "num_threads", "workers", "reset_pool")
     options = {name: getattr(config, name) for name in names} | {"pool_seed": config.seed}
     options["central_state"] = bool(config.agent_config.get("central_critic"))

@@ -109,13 +109,14 @@ def test_it_is_the_gymnasium_environment_step_for_step():
 
 
 def test_a_team_s_reward_is_the_mean_of_its_players(monkeypatch):
-    env = touchline.parallel_env("5_vs_5", left=3, right=2, team_reward=True)
-    env.reset(seed=0)
-    step = env._env.step
-    given = np.array([0.3, 0.0, 0.0, -1.0, 0.0], np.float32)
-    monkeypatch.setattr(env._env, "step", lambda actions: (lambda r: (r[0], given, *r[2:]))(step(actions)))
-    rewards = env.step(everyone(env, 0))[1]
-    assert list(rewards.values()) == pytest.approx([0.1] * 3 + [-0.5] * 2)
+    given = np.array([[0.3, 0.0, 0.0, -1.0, 0.0]], np.float32)
+    for team_reward, expected in ((True, [0.1] * 3 + [-0.5] * 2), (False, given[0].tolist())):
+        env = touchline.parallel_env("5_vs_5", left=3, right=2, team_reward=team_reward)
+        env.reset(seed=0)
+        monkeypatch.setitem(env._env._env._terms, "scoring", lambda simulator: given)
+        _, rewards, _, _, infos = env.step(everyone(env, 0))
+        assert list(rewards.values()) == pytest.approx(expected)
+        assert infos["left_0"]["reward_terms"]["scoring"] == pytest.approx(0.3)  # terms stay each player's own
 
 
 def test_an_episode_ends_for_all_at_once_and_its_statistics_come_with_it():

@@ -36,7 +36,6 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         control: "fixed", or "upstream", where agents drive those nearest to the play (see `control.py`).
         action_mask: where the masks of `action_masks.py` are offered: "info" (`info[agent]["action_mask"]`),
             "observation" (a dict of `observation` and `action_mask`), or "none". [A] int8, as PettingZoo has them.
-        team_reward: every agent gets the mean of its side's rewards, instead of its own.
         max_cycles: truncate the episode after so many steps.
     """
 
@@ -55,7 +54,6 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         right: int = 0,
         control: str = "fixed",
         action_mask: str = "info",
-        team_reward: bool = False,
         max_cycles: int | None = None,
         **options: Any,
     ) -> None:
@@ -66,8 +64,7 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         self._env = FootballEnv(scenario, left=left, right=right, control=control, **options)
         self.render_mode = self._env.render_mode
         self.max_cycles, self._cycles = max_cycles, 0
-        self._num_left = left
-        self._team_reward, self._offer = team_reward, action_mask
+        self._offer = action_mask
         self.possible_agents = [f"left_{i}" for i in range(left)] + [f"right_{i}" for i in range(right)]
         self.agents: list[str] = []
         self.members: tuple[TeamMember, ...] = members(scenario, left, right) if control == "fixed" else ()
@@ -124,8 +121,6 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         if self.max_cycles is not None and self._cycles >= self.max_cycles and not terminated:
             truncated = True
         rewards = np.atleast_1d(np.asarray(reward, np.float64))
-        if self._team_reward:
-            rewards = self._shared(rewards)
         masks = self.action_masks()
         result = (
             self._observations(observation, masks),
@@ -137,11 +132,6 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         if terminated or truncated:
             self.agents = []
         return result
-
-    def _shared(self, rewards: np.ndarray) -> np.ndarray:
-        left = self._num_left
-        sides = [side for side in (rewards[:left], rewards[left:]) if len(side)]
-        return np.concatenate([np.full(len(side), side.mean()) for side in sides])
 
     def _observations(self, observation: Any, masks: dict[str, np.ndarray]) -> dict[str, Any]:
         each = [observation] if len(self.possible_agents) == 1 else observation

@@ -53,6 +53,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             `(num_left, num_right) -> Observation`.
         stack: frames stacked along the last axis.
         rewards: names ("scoring", "checkpoints"; weight 1) or a dict of weights.
+        team_reward: every player gets the mean of his side's rewards, instead of his own.
         left, right: controlled players a side.
         control: "upstream" or "fixed", see `control.py`.
         action_set: "default" (19 actions) or "v2" (20, with the built-in AI).
@@ -83,6 +84,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         observation: str | Callable[[int, int], Observation] = "simple115v2",
         stack: int = 1,
         rewards: Sequence[str] | Mapping[str, float] | str = ("scoring",),
+        team_reward: bool = False,
         left: int = 1,
         right: int = 0,
         control: str = "upstream",
@@ -121,6 +123,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             self._observe = WithGlobalState(self._observe, left, right, self.scenario.game_duration)
             self.central = global_state.SIZE
         self._auto_reset, self._copy = auto_reset, copy
+        self._team_reward = team_reward
         self._closed = False
         controlled = controlled_scenario(self.scenario, left, right, control)
         self._terms, self._weights = make_terms(rewards, num_envs, left, right)
@@ -262,6 +265,10 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         reward[:] = 0.0
         for name, values in terms.items():
             reward += self._weights[name] * values
+        if self._team_reward:
+            for side in (reward[:, : self.num_left], reward[:, self.num_left :]):
+                if side.size:
+                    side[:] = side.mean(1, keepdims=True)
         self._statistics.step(simulator, reward)
         ended = simulator.terminated | simulator.truncated
         any_ended = ended.any()
