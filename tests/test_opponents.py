@@ -13,11 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from touchline import checkpoint, scenarios, training
 from touchline.agents import scripted
 from touchline.agents.parts.memory import memory_of, remember
-from touchline.benchmarks.policies import ScriptedPolicy
-from touchline.opponents import OpponentConfig, OpponentEnv, OpponentPool, against, pfsp_weights
+from touchline.benchmarks.policies import ScriptedPolicy, against
+from touchline.opponents import OpponentConfig, OpponentEnv, OpponentPool, metrics_of, pfsp_weights
 from touchline.rollout import env_spec
 from touchline.train_config import TrainConfig, make_envs
 
+SHORT_FILE = (
+    "from dataclasses import replace\nfrom touchline import scenarios\n"
+    "SCENARIO = replace(scenarios.load('5_vs_5'), name='short', game_duration=25)\n"
+)
 SHORT = replace(scenarios.load("5_vs_5"), name="short", game_duration=40)
 
 
@@ -122,9 +126,11 @@ def test_the_engines_ai_plays_at_the_difficulty_that_is_named():
     assert against("5_vs_5", ("random", "builtin_ai")).right_team_difficulty == 0.05
     harder = against("5_vs_5", ("random", "builtin_ai:0.6"))
     assert harder.right_team_difficulty == 0.6 and harder.left_team_difficulty == 0.05
-    for names in (("builtin_ai:0.1", "builtin_ai:0.6"), ("builtin_ai:2",), ("builtin_ai:hard",)):
-        with pytest.raises(ValueError, match="one difficulty from 0 to 1"):
+    for names in (("builtin_ai:2",), ("builtin_ai:hard",), ("builtin_ai:",)):
+        with pytest.raises(ValueError, match="a difficulty from 0 to 1"):
             against("5_vs_5", names)
+    with pytest.raises(ValueError, match="all matches share its difficulty"):
+        against("5_vs_5", ("builtin_ai", "builtin_ai:0.6"))
 
 
 # ---- what scripted players remember
@@ -269,6 +275,76 @@ def test_past_selves_and_others_play_side_by_side_each_its_own_matches():
 
 
 @pytest.mark.engine
+def test_a_past_self_that_leaves_the_pool_between_the_draw_and_its_game_plays_it():
+    ours = envs("idle", num_envs=2)
+    spec = env_spec(ours)
+    ours.play_itself(lambda: Stubborn(spec), {"action": torch.tensor(5)})
+    ours.pool.config = OpponentConfig(capacity=1, latest_share=1.0, uniform_share=0.0, snapshot_interval=10)
+    ours.reset(seed=0)
+    ours.learned(20, 5, lambda: {"action": torch.tensor(1)})
+    assert [member.name for member in ours.pool.past] == ["self-20"] and set(ours.playing) == {"self-0"}
+    ours.step(np.zeros((2, 2), int))
+    assert ours.simulator.state.get("right_sticky")[:, :2, 0].all()
+    ours.close()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("agent", ["ppo", "impala", "apex_dqn"])
+def test_every_agent_plays_itself(agent, tmp_path):
+    (tmp_path / "short.py").write_text(SHORT_FILE)
+    fields = {"unroll_length": 8} | ({"learning_starts": 64, "batch_size": 16} if agent == "apex_dqn" else {})
+    config = replace(
+        league_training(tmp_path / "run", 4), agent=agent, preset=f"{agent}_cpu", agent_config=fields, total_steps=256
+    )
+    result = training.train(config)
+    assert result["env_steps"] >= 256 and result["metrics"]["opponents/past_selves"] == 2
+
+
+@pytest.mark.engine
+def test_a_training_that_begins_with_a_run_meets_that_run_as_its_first_past_self(tmp_path):
+    (tmp_path / "short.py").write_text(SHORT_FILE)
+    training.train(league_training(tmp_path / "first", 2))
+    again = replace(league_training(tmp_path / "second", 1), init=str(tmp_path / "first"))
+    training.train(again)
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("first", "second"))
+    members = {m["name"]: m["weights"] for m in second["opponents"][0]["pool"]["members"]}
+    assert all(torch.equal(w, members["self-0"]["net"][name]) for name, w in first["agent"]["net"].items())
+    other = replace(again, out=str(tmp_path / "third"), agent_config={"policy_hidden": (8,), "unroll_length": 16})
+    with pytest.raises(ValueError, match="has other networks"):
+        training.train(other)
+
+
+@pytest.mark.engine
+def test_both_halves_of_a_double_buffer_draw_for_themselves(tmp_path):
+    (tmp_path / "short.py").write_text(SHORT_FILE)
+    training.train(replace(league_training(tmp_path / "halves", 8), double_buffer=True))
+    halves = checkpoint.load(tmp_path / "halves" / "checkpoint.pt")["opponents"]
+    assert len(halves) == 2
+    assert halves[0]["pool"]["generator"] != halves[1]["pool"]["generator"]
+    assert not torch.equal(halves[0]["generator"], halves[1]["generator"])
+    names = [[member["name"] for member in half["pool"]["members"]] for half in halves]
+    assert names[0] == names[1]
+
+
+@pytest.mark.engine
+def test_a_kaggle_file_may_be_an_opponent_and_the_training_is_saved(tmp_path):
+    (tmp_path / "short.py").write_text(SHORT_FILE)
+    (tmp_path / "kaggle.py").write_text("def agent(obs):\n    return [5] * len(obs['players_raw'])\n")
+    config = replace(league_training(tmp_path / "run", 2), opponent=(str(tmp_path / "kaggle.py"),), opponent_config={})
+    training.train(config)
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.pt")["opponents"][0]["playing"][0].endswith("kaggle.py")
+
+
+def test_points_are_means_over_pools_and_past_selves():
+    first, second = pool("a", past=("self-0",)), pool("a", past=("self-0",))
+    for _ in range(98):
+        first.report("a", 1.0)
+    metrics = metrics_of([first, second])
+    assert metrics["opponents/points_against_a"] == pytest.approx((first["a"].expected + 0.5) / 2)
+    assert metrics["opponents/points_against_past"] == 0.5 and metrics["opponents/past_selves"] == 1
+
+
+@pytest.mark.engine
 def test_the_built_in_ai_drives_players_that_an_agent_could_drive():
     ours = envs("builtin_ai", left=4, right=4, num_envs=2, duration=400)
     assert ours.single_action_space.nvec.tolist() == [19] * 4
@@ -302,10 +378,7 @@ def league_training(out, updates, **fields):
 
 @pytest.mark.engine
 def test_self_play_goes_on_bitwise_with_its_pool_and_its_random_numbers(tmp_path):
-    (tmp_path / "short.py").write_text(
-        "from dataclasses import replace\nfrom touchline import scenarios\n"
-        "SCENARIO = replace(scenarios.load('5_vs_5'), name='short', game_duration=25)\n"
-    )
+    (tmp_path / "short.py").write_text(SHORT_FILE)
     training.train(league_training(tmp_path / "whole", 10))
     training.train(league_training(tmp_path / "parts", 5))
     training.resume(tmp_path / "parts", total_steps=10 * 4 * 16)

@@ -161,6 +161,8 @@ class Train:
     Python file, or self, the agent's own past; may be given several times. None is the engine's own AI."""
     opponent_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """How they are drawn, e.g. `--opponent-config snapshot_interval=200000` (fields in touchline/opponents.py)."""
+    trust: bool = False
+    """Opponents may be SB3 zips: they hold pickles, which run code when they are opened."""
     init: str | None = None
     """A run directory whose networks the training begins with."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

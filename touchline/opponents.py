@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
@@ -17,12 +17,10 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from touchline import scenarios
-from touchline.benchmarks.policies import Policy, checked_actions, load_policy
+from touchline.benchmarks.policies import Policy, against, checked_actions, is_engine, load_policy
 from touchline.envs.actions import num_actions
 from touchline.envs.side_view import SideView
 from touchline.train_config import TrainConfig, config_of
-from touchline.types import Scenario
 
 SELF = "self"
 """Stands for the learning agent's own past among the names of opponents."""
@@ -153,23 +151,31 @@ class OpponentPool:
                 kept = 1 - 1 / self.config.memory
                 member.points, member.games = member.points * kept + points, member.games * kept + 1
 
-    def metrics(self) -> dict[str, float]:
-        """The learner's expected points against every fixed player and, on average, against its past."""
-        out = {f"opponents/points_against_{m.name}": m.expected for m in self.members if m.weights is None}
-        if past := self.past:
-            out["opponents/points_against_past"] = float(np.mean([member.expected for member in past]))
-            out["opponents/past_selves"] = float(len(past))
-        return out
-
     def state_dict(self) -> dict[str, Any]:
         return {
             "members": [vars(member).copy() for member in self.members],
             "generator": json.dumps(self._generator.bit_generator.state),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_members(self, state: Mapping[str, Any]) -> None:
+        """Takes the members of a `state_dict()`, not its random numbers."""
         self.members = [Member(**member) for member in state["members"]]
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.load_members(state)
         self._generator.bit_generator.state = json.loads(state["generator"])
+
+
+def metrics_of(pools: Sequence[OpponentPool]) -> dict[str, float]:
+    """The learner's expected points against every fixed player and, on average, against its past, in all pools."""
+    points: dict[str, list[float]] = {}
+    for pool in pools:
+        for member in pool.members:
+            name = member.name if member.weights is None else "past"
+            points.setdefault(f"opponents/points_against_{name}", []).append(member.expected)
+    out = {name: float(np.mean(values)) for name, values in points.items()}
+    past = [len(pool.past) for pool in pools]
+    return out | ({"opponents/past_selves": float(past[0])} if any(past) else {})
 
 
 @dataclass
@@ -198,13 +204,16 @@ class OpponentEnv(gym.vector.VectorEnv):
         pool: opponents.
         action_set: that the agent acts in.
         seed: of the opponents' own random draws.
+        trust: SB3 zips, which hold pickles, may be opponents.
 
     Attributes:
         playing: name of each match's opponent, [B].
         make_agent: makes an agent like the learning one; None without self-play.
     """
 
-    def __init__(self, envs: Any, pool: OpponentPool, *, action_set: str = "default", seed: int = 0) -> None:
+    def __init__(
+        self, envs: Any, pool: OpponentPool, *, action_set: str = "default", seed: int = 0, trust: bool = False
+    ) -> None:
         if not (envs.num_left and envs.num_right):
             raise ValueError(
                 f"opponents need controlled players on both sides, got left={envs.num_left} and right={envs.num_right}"
@@ -222,7 +231,7 @@ class OpponentEnv(gym.vector.VectorEnv):
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self.action_space = gym.vector.utils.batch_space(self.single_action_space, self.num_envs)
         self._num_actions = int(envs.single_action_space.nvec[0])
-        self._seed, self._generator = seed, torch.Generator().manual_seed(seed)
+        self._seed, self._trust, self._generator = seed, trust, torch.Generator().manual_seed(seed)
         self._actions = np.zeros((self.num_envs, self.num_left + self.num_right), np.int32)
         self._rows = np.arange(self.num_envs)
         self._views: dict[tuple[str, int], SideView] = {}
@@ -234,7 +243,7 @@ class OpponentEnv(gym.vector.VectorEnv):
 
     def _seat(self, name: str) -> _Seat:
         plain = name.partition(":")[0] if is_engine(name) else name
-        player = load_policy(plain, num_players=self.num_right, seed=self._seed)
+        player = load_policy(plain, num_players=self.num_right, seed=self._seed, trust=self._trust)
         if player.observation is None:
             return _Seat(player, None)
         key = player.observation, player.stack or 1
@@ -301,7 +310,9 @@ class OpponentEnv(gym.vector.VectorEnv):
     def _begin(self, rows: np.ndarray) -> None:
         """New episodes have started in matches `rows` [K]: they draw opponents, who forget the old ones."""
         for b in rows:
-            self.playing[b] = self.pool.choose()
+            self.playing[b] = name = self.pool.choose()
+            if name not in self._seats:  # now, for it may leave the pool before it plays
+                self._past_self(name)
         mask = np.zeros(self.num_envs, bool)
         mask[rows] = True
         for seat in self._seats.values():
@@ -334,7 +345,8 @@ class OpponentEnv(gym.vector.VectorEnv):
         size = past.agent.spec.own.observation_shape[-1]
         obs = torch.from_numpy(np.ascontiguousarray(self._obs[mine, self.num_left :, ..., :size])).flatten(0, 1)
         if past.memory is None:
-            past.memory = past.agent.initial_state(self.num_envs * self.num_right)
+            begin = getattr(past.agent, "initial_state", lambda columns: None)
+            past.memory = begin(self.num_envs * self.num_right)
         if past.memory is None:
             action, _ = past.agent.act(obs, self._generator)
         else:
@@ -395,34 +407,13 @@ class OpponentEnv(gym.vector.VectorEnv):
         self.envs.close()
 
 
-def is_engine(name: str) -> bool:
-    """An opponent is the engine's own AI, `builtin_ai`, or `builtin_ai:0.6` at a difficulty from 0 to 1."""
-    return name.partition(":")[0] == "builtin_ai"
-
-
-def against(scenario: str | Scenario, opponents: Sequence[str]) -> Scenario:
-    """The scenario with the right team's AI at the difficulty that its opponents name, if one does."""
-    scenario = scenario if isinstance(scenario, Scenario) else scenarios.load(scenario)
-    levels = {name.partition(":")[2] for name in opponents if is_engine(name)} - {""}
-    if not levels:
-        return scenario
-    try:
-        (level,) = map(float, levels)
-        return replace(scenario, right_team_difficulty=level)
-    except ValueError as error:
-        named = ", ".join(name for name in opponents if is_engine(name))
-        raise ValueError(
-            f"expected one difficulty from 0 to 1 of the engine's AI in a training, got {named}"
-        ) from error
-
-
 def make_opponent_env(config: TrainConfig, options: Mapping[str, Any]) -> OpponentEnv:
     """The vector env of a config with opponents; `options` are those of `make_vec`."""
     import touchline
 
     fixed = [name for name in config.opponent if name != SELF]
     pool = OpponentPool(fixed, config_of(OpponentConfig, config.opponent_config), seed=config.seed)
-    needs_v2 = any(is_engine(name) or load_policy(name).action_set == "v2" for name in fixed)
+    needs_v2 = any(is_engine(name) or load_policy(name, trust=config.trust).action_set == "v2" for name in fixed)
     sets = {**options, "action_set": "v2" if needs_v2 else config.action_set}
     envs = touchline.make_vec(against(config.scenario, fixed), **{k: v for k, v in sets.items() if v is not None})
-    return OpponentEnv(envs, pool, action_set=config.action_set, seed=config.seed)
+    return OpponentEnv(envs, pool, action_set=config.action_set, seed=config.seed, trust=config.trust)

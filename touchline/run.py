@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import accumulate, islice, tee
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +18,24 @@ from torch import Tensor
 from touchline import checkpoint, distributed, exploration, plugins
 from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
+from touchline.opponents import metrics_of
 from touchline.rollout import Buffer, Rollout, collect_alternating, env_spec, side_by_side
 from touchline.sharing import MakeEnvs, actors_of, make_actor
 from touchline.tracking import Update
 from touchline.train_config import TrainConfig, make_envs
 
 log = logging.getLogger(__name__)
+
+
+def begin_with(agent: Any, run: str) -> None:
+    """Gives an agent the networks of a run directory; target networks become copies of them."""
+    try:
+        agent.load_policy(checkpoint.load(Path(run, "checkpoint.pt"))["agent"])
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"{run} has other networks: take its agent, preset and widths ({error})") from error
+    for part in getattr(agent, "parts", [agent]):
+        if hasattr(part, "target_net"):
+            part.target_net.load_state_dict(part.net.state_dict())
 
 
 class Run:
@@ -35,6 +48,7 @@ class Run:
         make_envs: makes the vector envs of actors.
         share: what this process does of it, see `share_of`; None is everything.
         version: updates made before; actors of a resumed run draw other matches than they began with.
+        init: a run directory whose networks the agent begins with.
     """
 
     learner_threads = torch.get_num_threads()  # torch's own choice
@@ -47,6 +61,7 @@ class Run:
         make_envs: MakeEnvs = make_envs,
         share: TrainConfig | None = None,
         version: int = 0,
+        init: str | None = None,
     ) -> None:
         share = share or config
         self.config, self.envs, self.actors, self.device = config, list(envs), None, share.device
@@ -62,7 +77,9 @@ class Run:
             name: [bonus.initial_carry(self.columns) for _ in range(number)] for name, bonus in self.bonuses.items()
         }
         self.env_steps, self.version = 0, version
-        self.opponents = [one for one in envs if hasattr(one, "opponents_state")]
+        if init is not None:
+            begin_with(self.agent, init)
+        self.opponents = [] if config.num_actors else [one for one in envs if hasattr(one, "opponents_state")]
         if "self" in config.opponent:
             kind = plugins.load("agents", config.agent)
             for one in self.opponents:
@@ -99,7 +116,8 @@ class Run:
             self.env_steps += rollout.action.numel() // rollout.num_players * distributed.world_size()
             for one in self.opponents:
                 one.learned(self.env_steps, before, self.agent.policy_state)
-                metrics |= one.pool.metrics()
+            if self.opponents:
+                metrics |= metrics_of([one.pool for one in self.opponents])
             now = time.perf_counter()
             metrics["time/collect_seconds"] = collected - begun
             metrics["time/learn_seconds"] = now - collected
@@ -159,11 +177,17 @@ class Run:
         rewards = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
         return rewards, {f"reward/{name}": x.mean().item() for name, x in rewards.items() if name != "extrinsic"}
 
-    def state_dict(self) -> dict[str, Any]:
+    def about(self) -> dict[str, str]:
+        """What `load_policy` must know beside the weights."""
         return {
             "config": json.dumps(asdict(self.config)),
             "spec": json.dumps(asdict(self.agent.spec)),
             "streams": json.dumps([asdict(stream) for stream in self.agent.streams]),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **self.about(),
             "agent": self.agent.state_dict(),
             "generator": self.generator.get_state(),
             "env_steps": self.env_steps,
@@ -185,7 +209,9 @@ class Run:
         self.env_steps, self.version = state["env_steps"], state.get("version", 0)
         for name, bonus in self.bonuses.items():
             bonus.load_state_dict(state["bonuses"][name])
-        if distributed.rank():  # the matches of the others begin anew
+        if distributed.rank():  # the matches of the others begin anew, and so do their records
+            for one in self.opponents:
+                one.pool.load_members(state["opponents"][0]["pool"])
             return
         if self.actors is None:  # the matches of actors begin anew, and so do the carries that follow them
             before_actors = "version" not in state

@@ -59,7 +59,8 @@ def parts_of(config: TrainConfig) -> list[TrainConfig]:
         return [replace(config, num_envs=1, num_actors=0, reset_pool=0)]
     if not config.double_buffer:
         return [config]
-    return [replace(config, num_envs=config.num_envs // 2)] * 2
+    half = replace(config, num_envs=config.num_envs // 2)
+    return [half, replace(half, seed=config.seed + 500_009)]  # start states and opponents of its own
 
 
 def make_actor(
@@ -69,7 +70,13 @@ def make_actor(
     number = config.num_actors
     threads = config.num_threads or os.cpu_count() or 1
     envs = make_envs(
-        replace(config, num_actors=0, num_envs=config.num_envs // number, num_threads=max(1, threads // number))
+        replace(
+            config,
+            num_actors=0,
+            num_envs=config.num_envs // number,
+            num_threads=max(1, threads // number),
+            seed=config.seed + 1_009 * index,  # start states and opponents of its own
+        )
     )
     policy = plugins.load("agents", config.agent).make(env_spec(envs), agent_config, seed=config.seed, **options)
     seed = np.random.SeedSequence([config.seed, index, version]).generate_state(1)[0] % 10**9

@@ -36,6 +36,7 @@ class TrainConfig:
             `opponents.OpponentConfig`. With none the engine's own AI plays on the right.
         team_reward: every player gets the mean of his side's rewards, instead of his own.
         right: controlled players of the right side; with opponents 0 means as many as on the left.
+        trust: opponents may be SB3 zips, which hold pickles and so run code when they are opened.
         init: a run directory whose policy and values the training begins with; the networks must be alike.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one;
@@ -73,6 +74,7 @@ class TrainConfig:
     out: str | None = None
     opponent: tuple[str, ...] = ()
     opponent_config: dict[str, Any] = field(default_factory=dict)
+    trust: bool = False
     init: str | None = None
     bonus: tuple[str, ...] = ()
     bonus_config: dict[str, dict[str, Any]] = field(default_factory=dict)

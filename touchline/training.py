@@ -21,11 +21,15 @@ __all__ = ["Companion", "TrainConfig", "make_envs", "resume", "saved_config", "t
 log = logging.getLogger(__name__)
 
 
+class Stopped(Exception):
+    """A companion was stopped within its work: the last checkpoint is what the training goes on from."""
+
+
 class Companion(Protocol):
     """Goes along with a training."""
 
     def __call__(self, run: Run, update: Update) -> bool:
-        """Called after every update; whether a checkpoint should be written now."""
+        """Called after every update; whether a checkpoint should be written now. May raise `Stopped`."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -100,7 +104,8 @@ def _run(
         for part in parts_of(share):
             envs.append(make_envs(part))
             stack.callback(envs[-1].close)
-        run = Run(config, envs, make_envs=make_envs, share=share, version=version)
+        init = None if saved else config.init
+        run = Run(config, envs, make_envs=make_envs, share=share, version=version, init=init)
         statistics = tracking.EpisodeStatistics()
         if run.actors is not None:
             stack.callback(run.actors.close)
@@ -110,11 +115,12 @@ def _run(
         if saved is not None:
             run.load_state_dict(saved)
             statistics.load_state_dict(saved["statistics"])
-            for companion, state in zip(companions, saved.get("companions", []), strict=True):
+            states = saved.get("companions", [])
+            if len(states) != len(companions):
+                raise ValueError(f"{path.parent} is a part of a league: go on with `touchline league`")
+            for companion, state in zip(companions, states, strict=True):
                 companion.load_state_dict(state)
         else:
-            if config.init is not None:
-                run.agent.load_policy(checkpoint.load(Path(config.init, "checkpoint.pt"))["agent"])
             run.pretrain()
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +139,10 @@ def _run(
         stop = stack.enter_context(checkpoint.stop_on_signals())
         for update in tracking.track(run.updates(), statistics, trackers):
             metrics = update.metrics
-            due = [companion(run, update) for companion in companions]
+            try:
+                due = [companion(run, update) for companion in companions]
+            except Stopped:
+                return _result(path, run, metrics, interrupted=True)
             if distributed.anyone(stop.is_set(), share.device):
                 break
             if any(due) or update.env_steps - saved_at >= config.checkpoint_interval:
@@ -142,6 +151,10 @@ def _run(
     interrupted = run.env_steps < config.total_steps
     if interrupted:
         log.warning("stopped after %d env steps; checkpoint at %s", run.env_steps, path)
+    return _result(path, run, metrics, interrupted=interrupted)
+
+
+def _result(path: Path, run: Run, metrics: Mapping[str, float], *, interrupted: bool) -> dict[str, Any]:
     return {
         "run": path.parent,
         "checkpoint": path,

@@ -479,3 +479,11 @@ def test_a_run_directory_plays_an_sb3_zip(tmp_path):
     assert {row.name for row in result.rows} == {"run", "m.zip"}
     assert [dict(played.forfeits) for played in result.games] == [{}, {}]
     assert [played.length for played in result.games] == [DURATION + 1] * 2
+
+
+def test_a_folder_that_bears_a_scripts_name_is_not_that_script(tmp_path):
+    folder = tmp_path / "random"
+    folder.mkdir()
+    (folder / "checkpoint.pt").write_bytes(b"weights")
+    names = [person.name for person in participants([str(folder), "chaser", "builtin_ai:0.5"])]
+    assert names == [str(folder), "chaser", "builtin_ai:0.5"]

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
-from touchline.benchmarks.policies import Policy, checked_actions, load_policy
+from touchline.benchmarks.policies import Policy, against, checked_actions, is_engine, load_policy
 from touchline.envs.actions import num_actions
 from touchline.replay import ReplayWriter
 
@@ -215,7 +215,8 @@ def evaluate(
         num_envs: B matches at once; it changes the speed, not the result.
         observation, stack, action_set: None takes what the policy says it was made for, or else
             "simple115v2", 1 and "default".
-        right, opponent: agents of the right side and who drives them; none is the built-in AI.
+        right, opponent: agents of the right side and who drives them; none is the built-in AI, and so is
+            `builtin_ai:0.6`, at that difficulty.
         replays: traces of the first episodes are written to `replay_dir`.
         trust: load SB3 zips, which hold pickles.
         make_vec: makes the environment; None is `touchline.make_vec`.
@@ -226,6 +227,11 @@ def evaluate(
         raise ValueError(f"expected num_envs of at least 1, got {num_envs}")
     if left < 1:
         raise ValueError(f"expected at least 1 agent on the left, got left={left}")
+    rival = "built-in AI"
+    if is_engine(opponent):
+        played, rival, right, opponent = against(scenario, [opponent]), str(opponent), 0, None
+    else:
+        played = scenario
     if (right > 0) != (opponent is not None):
         raise ValueError(f"expected an opponent exactly where it drives players, got {opponent!r} and right={right}")
     if replays and replay_dir is None:
@@ -247,7 +253,7 @@ def evaluate(
         from touchline import make_vec
     num_envs = min(num_envs, episodes)
     envs = make_vec(
-        scenario,
+        played,
         num_envs=num_envs,
         backend=backend,
         observation=observation,
@@ -278,7 +284,7 @@ def evaluate(
         paths.append(str(trace.save(Path(replay_dir or ".") / name)))
     return EvalResult(
         policy=home.name,
-        opponent="built-in AI" if away is None else away.name,
+        opponent=rival if away is None else away.name,
         scenario=scenario,
         backend=backend,
         observation=observation,

@@ -1,8 +1,8 @@
 """A self-play league: one agent learns against scripted anchors and its own past; ratings tell whether it gets better.
 
 After every generation the agent's policy joins the pool as a past self, plays rated games against the anchors and
-some of the pool, and becomes champion if nobody's conservative rating is higher. Every few generations an exploiter
-may learn to beat the newest self alone and join the pool too (Vinyals et al. 2019, AlphaStar,
+some of the pool, and becomes champion if nobody who joined before had a higher conservative rating then. Every few
+generations an exploiter may learn to beat the newest self alone and join the pool too (Vinyals et al. 2019, AlphaStar,
 https://doi.org/10.1038/s41586-019-1724-z). The anchors play each other once, before anything is learned; then their
 ratings stand still, so that the scale means the same at every generation.
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from touchline import checkpoint, scenarios, training
 from touchline.benchmarks import evaluate
-from touchline.benchmarks.policies import ObservingPolicy
+from touchline.benchmarks.policies import ObservingPolicy, is_engine
 from touchline.benchmarks.ratings import Ratings
 from touchline.checkpoint import CheckpointError, TrainedPolicy
 from touchline.opponents import SELF, OpponentEnv
@@ -33,9 +33,11 @@ from touchline.run import Run
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of
 
-ENGINE = "builtin_ai"
 FIRST_RATING_SEED = 100
-"""Number of the evaluation whose seeds the anchors play; generation g plays those of number 100 + g, at most 799."""
+"""Number of the evaluation whose seeds the anchors play; generation g plays those of number 100 + g, up to 799."""
+
+OWN = ("scenario", "preset", "left", "right", "control", "opponent", "opponent_config", "total_steps", "seed", "out")
+"""Fields of a training that a league sets itself."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class LeagueConfig:
         total_steps: environment steps of the learning agent; those of exploiters and rated games come on top.
         generation_steps: between two generations.
         anchors: scripted players who stay in the pool; `random` holds the scale.
-        games: a rated pairing; half of them are played from either side.
+        games: a rated pairing; half of them are played from either side, but the engine's AI always plays on the right.
         rated_past: past selves and exploiters that a new generation plays rated games against, drawn at random.
         capacity: past selves and exploiters kept in the pool; the champion always is.
         exploiter_every: generations between exploiters, 0 for none.
         exploiter_steps: environment steps that an exploiter learns.
         opponent_config: fields of `opponents.OpponentConfig`.
-        train: fields of `TrainConfig` over the preset's.
+        train: fields of `TrainConfig` over the preset's, but for those that the league sets.
     """
 
     scenario: str = "5_vs_5"
@@ -63,7 +65,7 @@ class LeagueConfig:
     preset: str = "ippo_cpu"
     total_steps: int = 10_000_000
     generation_steps: int = 500_000
-    anchors: tuple[str, ...] = ("random", "chaser", ENGINE)
+    anchors: tuple[str, ...] = ("random", "chaser", "builtin_ai")
     games: int = 8
     rated_past: int = 2
     capacity: int = 12
@@ -84,6 +86,9 @@ class LeagueConfig:
             raise ValueError(f"expected an even number of games, half of them from either side, got {self.games}")
         if len(set(self.anchors)) != len(self.anchors) or not self.anchors:
             raise ValueError(f"expected different anchors, at least one, got {', '.join(self.anchors) or 'none'}")
+        if own := sorted({*OWN, "num_threads"} & set(self.train or {})):
+            raise ValueError(f"{', '.join(own)}: the league sets that of the training itself")
+        config_of(TrainConfig, self.train or {})
 
     def train_config(self) -> TrainConfig:
         """The training of the main agent."""
@@ -111,27 +116,25 @@ def play(first: Any, second: Any, config: LeagueConfig, *, players: int, number:
 
     Args:
         first, second: scripted names or policies; the engine's own AI, `builtin_ai`, always plays on the right.
-        number: of the evaluation whose seeds are played.
+        number: of the evaluation whose seeds both halves play.
     """
     differences: list[int] = []
     for home, away, sign in ((first, second, 1), (second, first, -1)):
-        if home == ENGINE:
+        if is_engine(home):
             home, away, sign = away, home, -sign
-        with_engine = away == ENGINE
         result = evaluate.evaluate(
             home,
             config.scenario,
             episodes=config.games // 2,
             seed=number,
             left=players,
-            right=0 if with_engine else players,
-            opponent=None if with_engine else away,
+            right=players,
+            opponent=away,
             control="fixed",
             num_envs=config.games // 2,
             num_threads=config.num_threads,
         )
         differences += [sign * int(row["goal_difference"]) for row in result.rows]
-        number += 1
     return differences
 
 
@@ -177,16 +180,17 @@ class League:
         if update.env_steps // self.config.generation_steps == self.generation:
             return False
         self.generation = update.env_steps // self.config.generation_steps
-        env: OpponentEnv = run.opponents[0]
+        env: OpponentEnv = run.opponents[0]  # all have the same members
         newest = env.pool.past[-1].name
         players = {member.name: self._policy(run, member.weights) for member in env.pool.past}
         self._rate(newest, players, update.env_steps)
         if self.config.exploiter_every and self.generation % self.config.exploiter_every == 0:
             name, weights = self._exploiter(run, env.pool[newest].weights)
-            env.pool.add(name, weights)
+            for one in run.opponents:
+                one.pool.add(name, weights)
             players[name] = self._policy(run, weights)
             self._rate(name, players, update.env_steps)
-        self._crown(run, env)
+        self._crown(run)
         self._write()
         return True
 
@@ -203,7 +207,7 @@ class League:
         drawn = self._random.permutation(len(others))[: self.config.rated_past]
         points = {}
         for rival in (*self.config.anchors, *(others[i] for i in drawn)):
-            number = FIRST_RATING_SEED + 1 + self.generation % 699
+            number = FIRST_RATING_SEED + 1 + (self.generation - 1) % 699
             differences = self._games(players[name], players.get(rival, rival), number)
             for difference in differences:
                 self.ratings.record(name, rival, difference)
@@ -220,39 +224,48 @@ class League:
         name = f"exploiter-{self.generation}"
         folder, target = self.out / "exploiters" / name, self.out / "exploiters" / f"target-{self.generation}"
         save_policy(target, run, weights)
+        # Its only past self is the one it begins as: the target, which goes on playing as it does in the league.
         config = replace(
             run.config,
-            opponent=(str(target),),
-            opponent_config={},
+            opponent=(SELF,),
+            opponent_config={"snapshot_interval": 10**15},
             init=str(target),
             total_steps=self.config.exploiter_steps,
             seed=run.config.seed + 1000 * self.generation,
             out=str(folder),
         )
         shutil.rmtree(folder, ignore_errors=True)  # of a league that was killed here
-        training.train(config)
-        return name, {"net": checkpoint.load(folder / "checkpoint.pt")["agent"]["net"]}
+        if training.train(config)["interrupted"]:
+            raise training.Stopped(f"{name} was stopped")
+        agent = run.opponents[0].make_agent()
+        agent.load_policy(checkpoint.load(folder / "checkpoint.pt")["agent"])
+        return name, agent.policy_state()
 
-    def _crown(self, run: Run, env: OpponentEnv) -> None:
-        """The member with the highest conservative rating is champion; it stays in the pool, its policy on disk."""
-        best = max(env.pool.past, key=lambda member: self._ordinal(member.name))
+    def _crown(self, run: Run) -> None:
+        """Who had the highest conservative rating on joining is champion; it stays in the pool, its policy on disk.
+
+        The rating on joining, because all have played alike many games then; later ones make the old more certain.
+        """
+        joined = {row["member"]: row["ordinal"] for row in self.rows}
+        pools = [one.pool for one in run.opponents]
+        best = max(pools[0].past, key=lambda member: joined.get(member.name, -np.inf))
         if best.name == self.champion:
             return
-        for member in env.pool.past:
+        for member in (member for pool in pools for member in pool.past):
             member.protected = member.name == best.name
         self.champion = best.name
         save_policy(self.out / "champion", run, best.weights)
 
-    def _ordinal(self, name: str) -> float:
-        return self.ratings.of(name).ordinal if name in self.ratings.names else -np.inf
-
     def table(self) -> str:
-        """All that are rated, best first, in Markdown."""
-        lines = ["| member | rating | mu | sigma |", "|---|---:|---:|---:|"]
-        for name in sorted(self.ratings.names, key=lambda name: -self._ordinal(name)):
+        """All that are rated, highest mu first, in Markdown."""
+        lines = ["| member | mu - 3 sigma | mu | sigma |", "|---|---:|---:|---:|"]
+        for name in sorted(self.ratings.names, key=lambda name: -self.ratings.of(name).mu):
             rating = self.ratings.of(name)
-            mark = " (champion)" if name == self.champion else " (anchor)" if name in self.config.anchors else ""
-            lines.append(f"| {name}{mark} | {rating.ordinal:.1f} | {rating.mu:.1f} | {rating.sigma:.1f} |")
+            if name in self.config.anchors:
+                lines.append(f"| {name} (anchor) | | {rating.mu:.1f} | held |")
+            else:
+                mark = " (champion)" if name == self.champion else ""
+                lines.append(f"| {name}{mark} | {rating.ordinal:.1f} | {rating.mu:.1f} | {rating.sigma:.1f} |")
         return "\n".join(lines) + "\n"
 
     def _write(self) -> None:
@@ -285,9 +298,7 @@ class League:
 def save_policy(folder: Path, run: Run, weights: Mapping[str, Any]) -> None:
     """Writes a run directory that `load_policy` takes, with the policy of some weights and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = run.state_dict()
-    kept = {name: whole[name] for name in ("config", "spec", "streams", "env_steps")}
-    checkpoint.save(folder / "checkpoint.pt", {**kept, "agent": dict(weights)})
+    checkpoint.save(folder / "checkpoint.pt", {**run.about(), "agent": dict(weights)})
     (folder / "config.json").write_text(json.dumps(asdict(run.config), indent=2) + "\n")
 
 

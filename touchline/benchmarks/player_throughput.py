@@ -40,13 +40,16 @@ class _Stepped:
         scenario, left, right = case
         options = {"left": left, "right": right, "control": "fixed", "reset_pool": POOL, "num_threads": num_threads}
         self.envs = touchline.make_vec(scenario, num_envs, observation="simple115v2", **options)
-        self.envs.reset(seed=0)
         players = left + right
         self._actions = np.random.default_rng(0).integers(0, 19, (512, num_envs, players)).astype(np.int32)
         single = players == 1 and not bare
         self._step = self.envs.simulator.step if bare else self.envs.step
         self._actions = self._actions[..., 0] if single else self._actions
         self._at = 0
+
+    def warm_up(self) -> None:
+        """Starts the matches, compiles, fills the pool of start states."""
+        self.envs.reset(seed=0)
         self.measure(1.0)
 
     def measure(self, seconds: float) -> float:
@@ -115,6 +118,8 @@ def measure(
         name = f"{case[0]} {case[1]}+{case[2]}"
         bare, vector = (_Stepped(case, num_envs, threads, bare=bare) for bare in (True, False))
         report.bare[name], report.vector[name] = [], []
+        bare.warm_up()
+        vector.warm_up()
         for done in range(rounds):
             if progress:
                 progress(name, (index + done / rounds) / len(cases))

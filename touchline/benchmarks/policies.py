@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
+from touchline import scenarios
 from touchline.agents import scripted
 from touchline.agents.parts.memory import memory_of, remember
 from touchline.envs.actions import ACTION_SETS, num_actions
 from touchline.envs.simulator import MatchState
+from touchline.types import Scenario
 
 FORMS = (
     "a run directory, an SB3 zip, a Python file with act(observations) or a Kaggle-style agent(obs), or one of "
@@ -22,6 +27,36 @@ FORMS = (
 )
 MOST_FRAMES = 16
 """Frames that the observation of an SB3 zip may stack."""
+
+
+def is_engine(name: object) -> bool:
+    """An opponent is the engine's own AI: `builtin_ai`, or `builtin_ai:0.6` at a difficulty from 0 to 1."""
+    return isinstance(name, str) and name.partition(":")[0] == "builtin_ai"
+
+
+def engine_difficulty(name: str) -> float | None:
+    """The difficulty that `builtin_ai:DIFFICULTY` names; None for plain `builtin_ai`, which has the scenario's."""
+    _, colon, level = name.partition(":")
+    if not colon:
+        return None
+    try:
+        difficulty = float(level)
+    except ValueError:
+        difficulty = math.nan
+    if not 0.0 <= difficulty <= 1.0:
+        raise ValueError(f"{name}: expected builtin_ai:DIFFICULTY with a difficulty from 0 to 1")
+    return difficulty
+
+
+def against(scenario: str | Scenario, opponents: Sequence[object]) -> Scenario:
+    """The scenario with the right team's AI, its keeper and whoever else no agent drives, at the difficulty that the
+    engine among the opponents names."""
+    scenario = scenario if isinstance(scenario, Scenario) else scenarios.load(scenario)
+    named = [name for name in opponents if is_engine(name)]
+    if len(named) > 1:
+        raise ValueError(f"expected the engine's AI once, all matches share its difficulty, got {', '.join(named)}")
+    difficulty = engine_difficulty(named[0]) if named else None
+    return scenario if difficulty is None else replace(scenario, right_team_difficulty=difficulty)
 
 
 class Policy(Protocol):
@@ -111,7 +146,17 @@ def _made_for(player: Any, name: str) -> Any:
     return getattr(player, name, getattr(player, name.upper(), None))
 
 
-class KagglePolicy:
+class _Forgetful:
+    """No memory that could travel: after a resume it goes on as in a new episode."""
+
+    def memory(self) -> None:
+        """Nothing."""
+
+    def remember(self, memory: Any) -> None:
+        """Nothing to do."""
+
+
+class KagglePolicy(_Forgetful):
     """A file with `agent(obs)`, as Kaggle's football competition has them.
 
     Such agents keep what they remember in globals, so every match has a copy of the module of its own, made anew
@@ -163,7 +208,7 @@ def _plain(raw: dict[str, object]) -> _Struct:
     return _Struct({name: x.tolist() if isinstance(x, np.ndarray) else x for name, x in raw.items()})
 
 
-class Sb3Policy:
+class Sb3Policy(_Forgetful):
     """A model of Stable-Baselines3, trained for one player; it drives each of several for himself."""
 
     def __init__(self, path: Path) -> None:

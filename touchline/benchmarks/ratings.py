@@ -35,11 +35,12 @@ class Rating(NamedTuple):
 class Ratings:
     """Plackett-Luce ratings of two-player games (Weng and Lin 2011, https://jmlr.org/papers/v12/weng11a.html).
 
-    The scale: newcomers start at mu 25, sigma 25/3, and a single game has noise beta = 25/6 a player, so that one
-    who is 25/6 = 4.2 above another wins about three games in four. Where zero lies is a convention. The anchors hold
-    it: `random` stands at mu 15 whenever it takes part and never moves, so that ratings of one scenario's tournaments
-    which it took part in can be compared. Without an anchor only differences mean something, and the level is that of
-    the newcomers' mean, 25. A draw is a tie of ranks; the size of a win does not count.
+    The scale: newcomers start at mu 25, sigma 25/3, and a single game has noise beta = 25/6 a player. Updates fit a
+    logistic of scale sqrt(2) * beta: one who stands 4.2 above another wins about two games in three, 6.5 above three in
+    four (`win_probability` uses openskill's own, steeper link). Where zero lies is a convention. The anchors hold it:
+    `random` stands at mu 15 whenever it takes part and never moves, so that ratings of one scenario's tournaments which
+    it took part in can be compared. Without an anchor only differences mean something, and the level is that of the
+    newcomers' mean, 25. A draw is a tie of ranks; the size of a win does not count.
 
     Ratings depend on the order of the games: record them in an order that does not change.
 

@@ -37,12 +37,13 @@ from typing import Any
 import numpy as np
 
 from touchline import scenarios
+from touchline.agents import scripted
 from touchline.benchmarks import standings as tables
 from touchline.benchmarks.curiosity_audit import commit_name
 from touchline.benchmarks.evaluate import evaluation_seeds
 from touchline.benchmarks.heat_map import draw_heat_map
 from touchline.benchmarks.isolation import Forfeit, GuardedPolicy, blaming, load_guarded
-from touchline.benchmarks.policies import FORMS, kind_of, require_trust
+from touchline.benchmarks.policies import FORMS, engine_difficulty, is_engine, kind_of, require_trust
 from touchline.benchmarks.standings import Game, GameLog, Standing
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.control import CONTROL_MODES
@@ -157,25 +158,13 @@ def participants(policies: Sequence[str | Path]) -> list[Participant]:
     short = Counter(Path(text).name for text in texts)
     out = []
     for text in texts:
-        spec, colon, level = text.partition(":")
-        difficulty = None
-        if spec == "builtin_ai" and colon:
-            difficulty = _difficulty(text, level)
-        else:
-            spec = text
-        name = Path(text).name if short[Path(text).name] == 1 else text
+        difficulty = engine_difficulty(text) if is_engine(text) else None
+        spec = text if difficulty is None else text.partition(":")[0]
+        name = Path(text).name
+        if short[name] > 1 or (name in scripted.NAMES and kind_of(spec) != "script"):
+            name = text  # a folder called `random` is not the anchor of that name
         out.append(Participant(name, spec, difficulty, _digest(spec)))
     return out
-
-
-def _difficulty(text: str, level: str) -> float:
-    try:
-        value = float(level)
-    except ValueError:
-        value = math.nan
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{text}: expected builtin_ai:DIFFICULTY with a difficulty from 0 to 1")
-    return value
 
 
 def _digest(spec: str) -> str | None:
