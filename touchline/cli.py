@@ -129,7 +129,7 @@ class Train:
     stack: int | None = None
     """Frames stacked."""
     rewards: tuple[str, ...] | None = None
-    """Reward terms: scoring, checkpoints."""
+    """Reward terms: scoring, checkpoints, attacks."""
     team_reward: bool = False
     """Every player gets the mean of his side's rewards, instead of his own."""
     left: int = 1

@@ -117,7 +117,23 @@ class Checkpoints:
         self._collected[index] = state
 
 
-REWARDS = {"scoring": Scoring, "checkpoints": Checkpoints}
+class Attacks(Checkpoints):
+    """As `Checkpoints`, but the rings come back to all agents of a side when the other side owns the ball or scores.
+
+    For whole matches, in which checkpoints that are paid once are soon used up: every attack pays anew, at most 1 an
+    agent. Ours.
+    """
+
+    def __call__(self, simulator: Simulator) -> np.ndarray:
+        """See `RewardTerm`."""
+        super().__call__(simulator)
+        owner, left = simulator.final_state.get("ball_owned_team"), self._agents[0]
+        self._collected[(owner == 1) | (simulator.reward != 0), :left] = 0
+        self._collected[(owner == 0) | (simulator.reward != 0), left:] = 0
+        return self._out
+
+
+REWARDS = {"scoring": Scoring, "checkpoints": Checkpoints, "attacks": Attacks}
 
 
 def make_terms(
