@@ -136,6 +136,23 @@ def test_a_goal_pays_the_rings_that_are_left_and_another_players_ball_pays_nothi
     assert pay(Played(state, 1.0))[0, 0] == 0.0
 
 
+def test_attacks_pay_the_rings_anew_after_the_other_side_had_the_ball_or_a_goal():
+    terms, _ = make_terms("attacks", 1, 1, 1)
+    pay, state = terms["attacks"], two_a_side()
+    np.testing.assert_allclose(pay(Played(state))[0], [0.3, 0.0], rtol=1e-5)
+    state.get("ball_owned_team")[0] = -1  # loose
+    pay(Played(state))
+    state.get("ball_owned_team")[0] = 0
+    np.testing.assert_allclose(pay(Played(state))[0], [0.0, 0.0])
+    state.get("ball_owned_team")[0] = 1
+    pay(Played(state))
+    state.get("ball_owned_team")[0] = 0
+    np.testing.assert_allclose(pay(Played(state))[0], [0.3, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(pay(Played(state, 1.0))[0], [0.7, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(pay(Played(state))[0], [0.3, 0.0], rtol=1e-5)
+    assert pay.get_state(0).tolist() == [3, 0]
+
+
 def test_scoring_has_the_sign_of_the_agents_side():
     terms, _ = make_terms(("scoring",), 1, 1, 2)
     assert terms["scoring"](Played(two_a_side(), -1.0))[0].tolist() == [-1.0, 1.0, 1.0]
