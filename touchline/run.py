@@ -28,12 +28,17 @@ log = logging.getLogger(__name__)
 
 
 def begin_with(agent: Any, run: str) -> None:
-    """Gives an agent the networks of a run directory; target networks become copies of them."""
+    """Gives an agent the networks of a run directory; target networks become copies of them.
+
+    The statistics of observations weigh as a million samples from then on, so that they follow what is seen now.
+    """
     try:
         agent.load_policy(checkpoint.load(Path(run, "checkpoint.pt"))["agent"])
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} has other networks: take its agent, preset and widths ({error})") from error
     for part in getattr(agent, "parts", [agent]):
+        if (normaliser := getattr(part.net, "normaliser", None)) is not None:
+            normaliser.count.clamp_(max=1e6)
         if hasattr(part, "target_net"):
             part.target_net.load_state_dict(part.net.state_dict())
 
