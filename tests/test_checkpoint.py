@@ -10,14 +10,18 @@ import pytest
 import torch
 
 from touchline import checkpoint
+from touchline.agents import apex_dqn, ppo
 from touchline.checkpoint import (
     CheckpointError,
+    TrainedPolicy,
     bytes_to_tensor,
     load,
     save,
     stop_on_signals,
     tensor_to_bytes,
 )
+from touchline.train_config import TrainConfig
+from touchline.types import EnvSpec, Stream
 
 
 def test_what_is_saved_comes_back(tmp_path):
@@ -150,3 +154,41 @@ def test_outside_the_main_thread_signals_are_left_alone():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+# ---- what a trained policy expects ---------------------------------------------------------------------------------
+
+SPEC = EnvSpec(observation_shape=(4,), observation_dtype="float32", num_actions=5)
+OBS = np.random.default_rng(0).normal(size=(6, 3, 4)).astype(np.float32)  # [B, N, *obs]
+
+
+def trained(kind=ppo, spec=SPEC, streams=(), **fields):
+    agent = kind.make(spec, kind.Config(**fields), bonus_streams=streams)
+    return TrainedPolicy(agent, TrainConfig(), greedy=True, seed=0)
+
+
+def test_value_estimates_are_the_networks_one_for_every_stream():
+    policy = trained(streams=[Stream("rnd", 0.99)], normalise_values=True)
+    estimates = policy.value_estimates(OBS)
+    expected = policy.agent.net.values(torch.from_numpy(OBS).flatten(0, 1)).detach().numpy().reshape(6, 3, 2)
+    assert list(estimates) == ["value", "value/rnd"]
+    assert np.array_equal(estimates["value"], expected[..., 0])
+    assert np.array_equal(estimates["value/rnd"], expected[..., 1])
+    assert trained().value_estimates(OBS[:, 0])["value"].shape == (6,)
+
+
+def test_value_estimates_of_a_memory_are_those_of_the_coming_step_and_leave_it_alone():
+    policy, undisturbed = (trained(lstm=8, shared_encoder=True) for _ in range(2))
+    seen = [policy.value_estimates(OBS)["value"]]
+    for _ in range(2):
+        assert np.array_equal(policy.act(OBS), undisturbed.act(OBS))
+        seen.append(policy.value_estimates(OBS)["value"])
+    assert torch.equal(policy.memory()["state"], undisturbed.memory()["state"])
+    assert not np.array_equal(seen[0], seen[1]), "the same observation, another memory"
+    assert not np.array_equal(seen[1], seen[2])
+
+
+def test_there_are_no_value_estimates_without_values_or_without_what_they_read():
+    assert trained(apex_dqn).value_estimates(OBS) == {}
+    central = EnvSpec(observation_shape=(6,), observation_dtype="float32", num_actions=5, central=2)
+    assert trained(spec=central).value_estimates(OBS) == {}

@@ -66,6 +66,13 @@ def test_a_run_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
     assert len({tuple(row["seed"] for row in r["rows"]) for r in results}) == 1, "all play the same seeds"
     assert cli.run(["watch", str(next((run / "replays").glob("*.npz"))), "--out", str(run / "film.mp4")]) == 0
     assert (run / "film.mp4").stat().st_size > 10_000
+    capsys.readouterr()
+    assert cli.run(["watch", str(run), "--versus", "random"]) == 1
+    assert "--versus needs --html" in capsys.readouterr().err
+    assert cli.run(["watch", str(run), "--html", "--versus", "random", "--episodes", "2"]) == 0
+    page = (run / "watch.html").read_text()
+    assert '"value","reward/scoring"' in page
+    assert page.count('id="match-') == 4
 
 
 def test_fields_of_bonuses_are_given_by_module_and_may_be_any_literal():

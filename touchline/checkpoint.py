@@ -108,6 +108,31 @@ class TrainedPolicy:
             action = self._act(obs)
         return action.numpy(force=True).reshape(batch)
 
+    def value_estimates(self, observations: np.ndarray) -> dict[str, np.ndarray]:
+        """What the agent expects of the observations that `act` comes to next, in units of reward and still discounted.
+
+        Args:
+            observations: [B, *obs] or [B, N, *obs].
+
+        Returns:
+            {"value": [B] or [B, N]}, with "value/STREAM" for each bonus stream; nothing where the agent has no network
+            of values, or one that reads a central part which only training shows.
+        """
+        net, shape = getattr(self.agent, "net", None), self.agent.spec.own.observation_shape
+        if not hasattr(net, "values") or self.agent.spec.central:
+            return {}
+        batch = observations.shape[: observations.ndim - len(shape)]
+        obs = torch.from_numpy(np.ascontiguousarray(observations).reshape(-1, *shape)).to(self.agent.device)
+        with torch.no_grad(), torch_threads(1 if len(shape) == 1 else None):
+            if getattr(net, "core", None) is None:
+                values = net.values(obs)
+            else:
+                state = net.initial_state(len(obs)) if self._state is None else self._state
+                values = net.step(obs, state.to(self.agent.device))[1]
+                values = values if net.value_normaliser is None else net.value_normaliser(values)
+        names = ["value", *(f"value/{stream.name}" for stream in self.agent.streams[1:])]
+        return {name: values[:, i].numpy(force=True).reshape(batch) for i, name in enumerate(names)}
+
     def memory(self) -> dict[str, Any]:
         """What it remembers between steps: a recurrent policy's state, and where its sampling stands."""
         return {"state": self._state, "generator": self._generator.get_state()}

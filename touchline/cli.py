@@ -347,7 +347,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Watch:
-    """Writes a video (mp4) of a policy, or of saved replays."""
+    """Writes a video (mp4) of a policy or of a saved replay, or a page for the browser."""
 
     policy: Positional[str]
     """A run directory, a scripted name, a Python file with act() or agent(), an SB3 zip, or a replay (.npz)."""
@@ -361,42 +361,60 @@ class Watch:
     fps: int = 30
     trust: bool = False
     """Load SB3 zips: they hold pickles, which can run any code."""
+    html: bool = False
+    """A page (html) instead of a video: one file without a network, to play, step, scrub and jump to goals."""
+    versus: str | None = None
+    """With --html, a second policy (or replay) on the same seeds, side by side with the first."""
     out: Path | None = None
-    """The video; None is watch.mp4 in the run directory, or in the current folder."""
+    """The file; None is watch.mp4, or watch.html, in the run directory, or in the current folder."""
 
     def run(self) -> int:
+        from touchline.replay import write_video
+
+        if self.versus is not None and not self.html:
+            raise ValueError("--versus needs --html: a video shows one policy")
+        folder = Path(self.policy) if Path(self.policy).is_dir() else Path(".")
+        out = self.out or folder / ("watch.html" if self.html else "watch.mp4")
+        settings = _settings(self.policy)
+        replays = self._replays(self.policy, settings)
+        if self.html:
+            from touchline.html_replay import write_html
+
+            versus = None if self.versus is None else self._replays(self.versus, settings)
+            path = write_html(replays, out, versus=versus)
+            _print(f"page: {path}  ({path.stat().st_size / 1e6:.2f} MB)")
+        else:
+            path = write_video(replays, out, fps=self.fps)
+            _print(f"video: {path}")
+        return 0
+
+    def _replays(self, policy: str, settings: dict[str, Any]) -> list[Any]:
+        """The saved replay, or episodes of the policy in what `settings` say."""
         import tempfile
 
         from touchline.benchmarks.evaluate import evaluate
-        from touchline.replay import Replay, write_video
+        from touchline.replay import Replay
 
-        folder = Path(self.policy) if Path(self.policy).is_dir() else Path(".")
-        out = self.out or folder / "watch.mp4"
-        if self.policy.endswith(".npz"):
-            replays = [Replay.load(self.policy)]
-        else:
-            settings = _settings(self.policy)
-            with tempfile.TemporaryDirectory() as scratch:
-                result = evaluate(
-                    self.policy,
-                    self.scenario or settings["scenario"],
-                    episodes=self.episodes,
-                    seed=self.seed,
-                    num_envs=min(self.episodes, 16),
-                    backend=self.backend,
-                    rewards=settings["rewards"],
-                    left=settings["left"],
-                    right=_opponents(self.right, self.opponent, settings["left"]),
-                    opponent=self.opponent,
-                    control=settings["control"],
-                    replays=self.episodes,
-                    replay_dir=scratch,
-                    trust=self.trust,
-                )
-                replays = [Replay.load(path) for path in result.replays]
-        path = write_video(replays, out, fps=self.fps)
-        _print(f"video: {path}")
-        return 0
+        if policy.endswith(".npz"):
+            return [Replay.load(policy)]
+        with tempfile.TemporaryDirectory() as scratch:
+            result = evaluate(
+                policy,
+                self.scenario or settings["scenario"],
+                episodes=self.episodes,
+                seed=self.seed,
+                num_envs=min(self.episodes, 16),
+                backend=self.backend,
+                rewards=settings["rewards"],
+                left=settings["left"],
+                right=_opponents(self.right, self.opponent, settings["left"]),
+                opponent=self.opponent,
+                control=settings["control"],
+                replays=self.episodes,
+                replay_dir=scratch,
+                trust=self.trust,
+            )
+            return [Replay.load(path) for path in result.replays]
 
 
 @dataclass(frozen=True)

@@ -316,6 +316,26 @@ def test_wrong_requests_are_refused_with_what_was_expected(options, message):
         play(**options)
 
 
+def test_replays_carry_reward_terms_and_what_the_first_agent_expects(tmp_path):
+    class Paying(ToyEnv):
+        def step(self, actions):
+            *rest, info = super().step(actions)
+            terms = np.arange(self.num_envs)[:, None] + np.arange(self.num_players) / 10
+            return *rest, info | {"reward_terms": {"toy": terms[:, 0] if self.num_players == 1 else terms}}
+
+    class Expecting(Always):
+        def value_estimates(self, observations):
+            return {"value": observations[..., 1]}  # the steps so far
+
+    for left in (1, 2):
+        policy, options = Expecting(1, left), {"replays": 3, "replay_dir": tmp_path, "left": left, "num_envs": 3}
+        for index, path in enumerate(play(policy, make=Paying, **options).replays):
+            series = Replay.load(path).series
+            steps = len(series["value"])
+            assert series["value"].tolist() == list(range(steps))
+            assert series["reward/toy"].tolist() == [index] * steps
+
+
 # ---- replays, tables, files -------------------------------------------------------------------------------
 
 

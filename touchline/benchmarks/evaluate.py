@@ -355,10 +355,13 @@ def _play(
     observations = begin(np.ones(size, bool))
     while len(rows) < total:
         actions = np.empty((size, num_players), np.int32)
+        estimates: Mapping[str, np.ndarray] = {}
         for player, side, part in sides:
             seen = observations if num_players == 1 else observations[:, part]
             if num_players > 1 and part.stop - part.start == 1:
                 seen = seen[:, 0]
+            if writers and side == "left" and hasattr(player, "value_estimates"):
+                estimates = player.value_estimates(seen)  # before it acts: its memory is then that of this step
             actions[:, part] = checked_actions(
                 player.act(seen, envs.simulator.state, side),
                 policy=player.name,
@@ -367,8 +370,11 @@ def _play(
             )
         played = envs.simulator.seeds.copy()
         observations, rewards, terminated, truncated, info = envs.step(actions[:, 0] if num_players == 1 else actions)
+        terms = {f"reward/{name}": values for name, values in info.get("reward_terms", {}).items()}
         for i, writer in writers.items():
-            writer.add(actions[i], rewards[i], envs.simulator.final_state, index=i)
+            # Of several agents the first.
+            series = {name: float(np.ravel(values[i])[0]) for name, values in {**estimates, **terms}.items()}
+            writer.add(actions[i], rewards[i], envs.simulator.final_state, index=i, **series)
         ended = np.array(terminated | truncated)
         for i in np.flatnonzero(ended & (episode < total)):
             statistics = {name: values[i].item() for name, values in info["episode"].items()}

@@ -131,6 +131,11 @@ class ObservingPolicy:
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
         return self._player.act(observations)
 
+    def value_estimates(self, observations: np.ndarray) -> dict[str, np.ndarray]:
+        """What it expects, {name: [B] or [B, N]}; empty where a player does not say."""
+        estimates = getattr(self._player, "value_estimates", None)
+        return estimates(observations) if callable(estimates) else {}
+
     def memory(self) -> Any:
         """What it remembers, for `remember` of the same player; None where a player does not say."""
         memory = getattr(self._player, "memory", None)
