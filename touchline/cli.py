@@ -188,6 +188,10 @@ class Train:
     """A run directory to continue; only --total-steps is then taken from the command line."""
     quiet: bool = False
     """No progress bar."""
+    track: bool = False
+    """Tell Weights & Biases the metrics too (pip install 'touchline[track]'); WANDB_MODE=offline keeps them here."""
+    track_project: str | None = None
+    """The project there; None is touchline."""
 
     def run(self, rest: Sequence[str], given: Sequence[str]) -> int:
         from touchline import distributed, tracking, training
@@ -204,9 +208,10 @@ class Train:
             until = total or training.saved_config(self.resume).total_steps
             if not quiet:
                 trackers.append(tracking.ProgressBar(until))
+            trackers += self._wandb(dataclasses.replace(training.saved_config(self.resume), out=str(self.resume)))
             result = training.resume(self.resume, total_steps=total, trackers=trackers)
         else:
-            own = ("resume", "quiet", "sb3")
+            own = ("resume", "quiet", "sb3", "track", "track_project")
             options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
             options["bonus_config"] = _nested(self.bonus_config)
             options["value_target_config"] = _values(self.value_target_config)
@@ -216,10 +221,23 @@ class Train:
             config = dataclasses.replace(config, agent_config=agent_config)
             if not quiet:
                 trackers.append(tracking.ProgressBar(config.total_steps))
+            trackers += self._wandb(config)
             result = training.train(config, trackers=trackers)
         if distributed.rank() == 0:
             _report_training(result)
         return 130 if result["interrupted"] else 0
+
+    def _wandb(self, config: Any) -> list[Any]:
+        """The tracker that --track asks for, in the first process alone."""
+        from touchline import distributed
+
+        if not self.track:
+            if self.track_project is not None:
+                raise ValueError("--track-project names a project of Weights & Biases: give --track too")
+            return []
+        from touchline.wandb_tracker import PROJECT, WandbTracker
+
+        return [] if distributed.rank() else [WandbTracker(config, self.track_project or PROJECT)]
 
 
 def _values(pairs: Sequence[str]) -> dict[str, Any]:

@@ -257,11 +257,11 @@ def test_a_recurrent_model_forgets_where_episodes_begin(played):
     seen = np.random.default_rng(0).normal(size=(2, *policy._model.observation_space.shape)).astype(np.float32)
     policy.begin(np.ones(2, bool), np.arange(2))
     policy.act(seen, state, "left")
-    fresh = [x.copy() for x in policy.memory()[0]]
+    fresh = [x.copy() for x in policy._memory]
     policy.act(seen, state, "left")
     policy.begin(np.array([True, False]), np.arange(2))
     policy.act(seen, state, "left")
-    again = policy.memory()[0]
+    again = policy._memory
     for old, new in zip(fresh, again, strict=True):
         np.testing.assert_allclose(old[:, 0], new[:, 0], rtol=1e-5)
         assert not np.allclose(old[:, 1], new[:, 1], rtol=1e-5)

@@ -188,14 +188,6 @@ class Sb3Policy:
         """Where episodes begin, a recurrent model forgets."""
         self._begun = mask | self._begun if len(self._begun) == len(mask) else mask.copy()
 
-    def memory(self) -> Any:
-        """What it remembers, for `remember` of the same player."""
-        return self._memory, self._begun
-
-    def remember(self, memory: Any) -> None:
-        """Goes on from `memory()`."""
-        self._memory, self._begun = memory
-
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
         # One player's observation has as many axes as the model's; the axes before are matches and players.
         own = observations.shape[observations.ndim - len(self._model.observation_space.shape) :]
