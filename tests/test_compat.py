@@ -167,6 +167,24 @@ def test_the_older_115_floats_are_packed_without_gaps_from_each_sides_view():
     np.testing.assert_array_equal(dense[..., 88:], wide[..., 88:])
 
 
+def test_the_older_115_floats_hold_the_raw_dict_of_both_sides_in_a_row():
+    players = {"number_of_left_players_agent_controls": 1, "number_of_right_players_agent_controls": 1}
+    raw = create_environment(env_name="5_vs_5", representation="raw", **players)
+    flat = create_environment(env_name="5_vs_5", representation="simple115", **players)
+    raw.reset(seed=3), flat.reset(seed=3)
+    for _ in range(5):
+        dicts, vectors = raw.step([5, 3])[0], flat.step([5, 3])[0]
+    for seen, vector in zip(dicts, vectors, strict=True):
+        teams = [seen[f"{side}_team{what}"] for side in ("left", "right") for what in ("", "_direction")]
+        placed = np.concatenate([team.ravel() for team in teams])
+        assert len(placed) == 4 * 5 * 2
+        np.testing.assert_array_equal(vector[:40], placed.astype(np.float32))
+        assert (vector[40:88] == -1).all()
+        np.testing.assert_array_equal(vector[88:91], seen["ball"].astype(np.float32))
+        assert vector[97 + seen["active"]] == 1
+    raw.close(), flat.close()
+
+
 def test_the_older_115_floats_are_the_newer_ones_with_eleven_a_side():
     old = create_environment(env_name="11_vs_11_stochastic", representation="simple115")
     new = create_environment(env_name="11_vs_11_stochastic", representation="simple115v2")

@@ -203,7 +203,7 @@ def create_environment(
         warnings.warn(f"no files are written here ({', '.join(lost)}): {_SAVE_INSTEAD}", UserWarning, stacklevel=2)
     pictures = representation.startswith("pixels")
     env = FootballEnv(
-        env_name or "11_vs_11_stochastic",
+        env_name,
         observation=observation,
         stack=1 if pictures else stack,
         rewards=terms,

@@ -120,6 +120,24 @@ def test_two_bonuses_stand_on_each_other():
     assert rewards[0] == pytest.approx(theirs[0] + 0.5 + 2.0)
 
 
+def test_a_lost_match_is_cut_short_unpaid_and_not_learned_from():
+    bonus = Noted()
+    envs = BonusVecEnv(Sb3VecEnv(Corridor(num_envs=2, lost_at={1: 0})), bonus, unroll_length=3)
+    before = envs.reset()
+    for step in range(3):
+        seen, rewards, dones, infos = envs.step(np.ones(2, int))
+        if step == 1:
+            assert infos[0]["lost"]
+            assert infos[0]["TimeLimit.truncated"]
+            assert "episode" not in infos[0]
+            assert dones.tolist() == [True, False]
+            assert rewards[0] == pytest.approx(0.5 * 2 * 2), "the bonus alone, not what a crash left behind"
+            np.testing.assert_array_equal(infos[0]["terminal_observation"], before[0])
+        before = seen
+    assert bonus.learned[0].mask.tolist() == [[True, True], [False, True], [True, True]]
+    assert torch.isfinite(bonus.learned[0].next_obs()).all()
+
+
 def test_an_unroll_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="unroll_length of at least 1, got 0"):
         BonusVecEnv(Sb3VecEnv(Corridor(num_envs=1)), Noted(), unroll_length=0)

@@ -12,7 +12,7 @@ import torch
 sb3 = pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
 from tests.toy_envs import Corridor, Recall  # noqa: E402
-from touchline import cli, sb3_training, scenarios  # noqa: E402
+from touchline import cli, sb3_training  # noqa: E402
 from touchline.agents import sb3_learning  # noqa: E402
 from touchline.agents.sb3_bridge import ALGORITHMS, CONTRIB, Sb3VecEnv, algorithm, load_model  # noqa: E402
 from touchline.benchmarks.policies import load_policy, zip_of  # noqa: E402
@@ -296,20 +296,34 @@ def test_masked_actions_are_never_learned_from_and_never_played(played):
 
 
 @pytest.mark.engine
+def test_stacked_mini_maps_are_learned_from_with_a_bonus_and_played(tmp_path):
+    options = {"observation": "smm", "stack": 2, "reset_pool": 2, "bonus": ("rnd",), "total_steps": 16}
+    run = train(config(tmp_path, "A2C", agent_config={"n_steps": 4}, torch_threads=1, **options))["run"]
+    policy = load_policy(run, trust=True)
+    assert (policy.observation, policy.stack) == ("smm", 2)
+    assert type(policy._model.policy.features_extractor).__name__ == "NatureCNN"
+    seen = np.zeros((2, 72, 96, 8), np.uint8)
+    seen[1, 10, 10] = 255
+    expected, _ = policy._model.predict(seen, deterministic=True)
+    np.testing.assert_array_equal(policy.act(seen, None, "left"), expected)
+
+
+@pytest.mark.engine
 def test_sb3_learns_against_an_opponent_of_ours(tmp_path):
-    short = dataclasses.replace(scenarios.load("5_vs_5"), game_duration=10)
-    from touchline.train_config import make_envs
-
-    def against(resolved):
-        import touchline.opponents as opponents
-
-        assert short.name == resolved.scenario
-        return opponents.OpponentEnv(
-            make_envs(dataclasses.replace(resolved, opponent=(), right=1)), opponents.OpponentPool(["random"])
-        )
-
-    result = train(config(tmp_path, scenario="5_vs_5", opponent=("random",), reset_pool=0), make_envs=against)
+    result = train(config(tmp_path, scenario="5_vs_5", opponent=("random",), torch_threads=1))
     assert result["env_steps"] == 64
+    assert json.loads((result["run"] / "config.json").read_text())["right"] == 1
+    assert load_policy(result["run"], trust=True).observation == "egocentric"
+
+
+def test_a_resumed_replay_is_filled_with_random_play_before_it_is_learned_from(tmp_path, monkeypatch):
+    first = train(config(tmp_path, "DQN"), make_envs=corridors)
+    models, learn = [], sb3_learning.learn
+    monkeypatch.setattr(sb3_learning, "learn", lambda model, *rest: models.append(model) or learn(model, *rest))
+    resume(first["run"], total_steps=128, make_envs=corridors)
+    assert models[0].learning_starts == 64 + 8
+    assert models[0].replay_buffer.pos == 32, "rows of two matches"
+    assert models[0].exploration_rate < 0.1, "it goes on where the schedule was"
 
 
 @pytest.mark.engine

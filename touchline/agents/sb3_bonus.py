@@ -66,6 +66,7 @@ class BonusVecEnv(VecEnvWrapper):
         buffer.obs[t + 1], buffer.reward[t] = observations, rewards
         buffer.truncated[t] = dones & np.array([info.get("TimeLimit.truncated", False) for info in infos])
         buffer.terminated[t] = dones & ~buffer.truncated[t]
+        buffer.mask[t] = [not info.get("lost", False) for info in infos]
         for i in np.flatnonzero(dones):
             self._finals[t, int(i)] = infos[i]["terminal_observation"]
         paid, self._carry = self.bonus.reward(self._rollout(t, t + 1), self._carry)

@@ -54,7 +54,8 @@ def _known() -> list[str]:
 class Sb3VecEnv(VecEnv):
     """A Gymnasium vector environment with same-step automatic reset, as SB3 wants it.
 
-    Observations and rewards are copied, since SB3 keeps them.
+    Observations and rewards are copied, since SB3 keeps them. A match whose worker crashed is cut short where it was
+    before the step: no reward, `infos[i]["lost"]`, and no `episode`.
 
     Args:
         envs: for one controlled player, e.g. `touchline.make_vec(...)`.
@@ -79,7 +80,8 @@ class Sb3VecEnv(VecEnv):
         self._reset_options()
         observations, infos = self.envs.reset(seed=seed)
         self.reset_infos = [_row(infos, i) for i in range(self.num_envs)]
-        return np.array(observations)
+        self._last = np.array(observations)
+        return self._last.copy()
 
     def step_async(self, actions: np.ndarray) -> None:
         """Starts a step."""
@@ -93,13 +95,18 @@ class Sb3VecEnv(VecEnv):
         observations, rewards, terminated, truncated, info = stepped
         dones = terminated | truncated
         infos = [_row(info, i) for i in range(self.num_envs)]
-        for i in np.flatnonzero(dones):
+        rewards, lost = np.array(rewards), info.get("lost", np.zeros(self.num_envs, bool))
+        for i in np.flatnonzero(lost):
+            rewards[i], infos[i] = 0.0, infos[i] | {"lost": True, "terminal_observation": self._last[i].copy()}
+            infos[i]["TimeLimit.truncated"] = True
+        for i in np.flatnonzero(dones & ~lost):
             infos[i] |= _row(info.get("final_info", {}), i)
             infos[i]["terminal_observation"] = np.array(info["final_obs"][i])
             infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
             infos[i]["episode"] = {name: values[i].item() for name, values in info["episode"].items()}
             infos[i]["episode"]["t"] = 0.0  # seconds since the start, which SB3's loggers expect
-        return np.array(observations), np.array(rewards), dones, infos
+        self._last = np.array(observations)
+        return self._last.copy(), rewards, dones, infos
 
     def close(self) -> None:
         """Closes the environment."""

@@ -156,7 +156,7 @@ def save(model: BaseAlgorithm, path: Path) -> None:
 def restore(model: BaseAlgorithm, path: Path) -> None:
     """Weights, optimiser and count of steps of a saved model of the same algorithm; nothing is unpickled.
 
-    A replay is not in the zip: DQN and QRDQN fill theirs anew.
+    A replay is not in the zip: DQN and QRDQN fill theirs anew, with `learning_starts` steps of random play.
     """
     settings = saved_settings(path)
     try:
@@ -164,3 +164,5 @@ def restore(model: BaseAlgorithm, path: Path) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         raise ValueError(f"{path} does not fit this run's config.json: {error}") from error
     model.num_timesteps, model._n_updates = int(settings["num_timesteps"]), int(settings["_n_updates"])
+    if hasattr(model, "learning_starts"):
+        model.learning_starts += model.num_timesteps
