@@ -251,7 +251,7 @@ def test_a_lost_video_is_one_warning_that_says_what_makes_videos():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         env = create_environment(
-            env_name=DRILL, write_video=True, write_goal_dumps=True, dump_frequency=5, logdir="/tmp/dumps"
+            env_name=DRILL, write_video=True, write_goal_dumps=True, dump_frequency=5, logdir="dumps"
         )
     (warning,) = caught
     assert "RecordVideo" in str(warning.message)
@@ -262,4 +262,4 @@ def test_a_lost_video_is_one_warning_that_says_what_makes_videos():
 def test_what_writes_nothing_upstream_either_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        create_environment(env_name=DRILL, logdir="/tmp/dumps", dump_frequency=5).close()
+        create_environment(env_name=DRILL, logdir="dumps", dump_frequency=5).close()
