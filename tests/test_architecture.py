@@ -23,7 +23,9 @@ ALLOWED = {  # what a room may import besides itself and the vocabulary
     "agents": VOCABULARY | {"curiosity"},
 }
 OPTIONAL = {
-    "stable_baselines3": {"agents/sb3_bridge.py"},
+    "stable_baselines3": {"agents/sb3_bridge.py", "agents/sb3_learning.py", "agents/sb3_bonus.py"},
+    "sb3_contrib": {"agents/sb3_bridge.py"},
+    "wandb": {"wandb_tracker.py"},
     "ray": {"agents/parts/ray_actors.py"},
     "envpool": set(),
     "matplotlib": {"benchmarks/curiosity_audit.py", "benchmarks/heat_map.py"},

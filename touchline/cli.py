@@ -122,7 +122,10 @@ class Train:
     preset: str | None = None
     """Where everything that is not given comes from (see benchmarks/presets.py); None is the agent's own, AGENT_cpu."""
     agent: str | None = None
-    """ppo, impala or apex_dqn; None is the preset's, and ppo without one."""
+    """ppo, impala, apex_dqn, or sb3:NAME for an algorithm of Stable-Baselines3 or sb3-contrib (PPO, DQN, QRDQN, ...);
+    None is the preset's, and ppo without one."""
+    sb3: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A hyper-parameter of an sb3 agent, e.g. `--sb3 learning_rate=3e-4`; may be given several times."""
     backend: str = "gfootball"
     observation: str | None = None
     """simple115v2, smm or egocentric."""
@@ -187,33 +190,56 @@ class Train:
     """A run directory to continue; only --total-steps is then taken from the command line."""
     quiet: bool = False
     """No progress bar."""
+    track: bool = False
+    """Tell Weights & Biases the metrics too (pip install 'touchline[track]'); WANDB_MODE=offline keeps them here."""
+    track_project: str | None = None
+    """The project there; None is touchline."""
 
     def run(self, rest: Sequence[str], given: Sequence[str]) -> int:
         from touchline import distributed, tracking, training
+        from touchline.train_config import sb3_name
 
         trackers: list[Any] = []
         quiet = self.quiet or distributed.rank() > 0
+        if _is_sb3(self.agent, self.resume):
+            from touchline import sb3_training as training
+        elif self.sb3:
+            raise ValueError(f"--sb3 {self.sb3[0]} belongs to an SB3 agent: give --agent sb3:PPO, or drop it")
         if self.resume is not None:
             total = self.total_steps if _was_given("--total-steps", given) else None
             until = total or training.saved_config(self.resume).total_steps
             if not quiet:
                 trackers.append(tracking.ProgressBar(until))
+            trackers += self._wandb(dataclasses.replace(training.saved_config(self.resume), out=str(self.resume)))
             result = training.resume(self.resume, total_steps=total, trackers=trackers)
         else:
-            options = {
-                f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("resume", "quiet")
-            }
+            own = ("resume", "quiet", "sb3", "track", "track_project")
+            options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
             options["bonus_config"] = _nested(self.bonus_config)
             options["value_target_config"] = _values(self.value_target_config)
             options["opponent_config"] = _values(self.opponent_config)
             config = training.TrainConfig(**options).resolved()
-            config = dataclasses.replace(config, agent_config=_agent_config(config, rest))
+            agent_config = _sb3_config(self.sb3, rest) if sb3_name(self.agent) else _agent_config(config, rest)
+            config = dataclasses.replace(config, agent_config=agent_config)
             if not quiet:
                 trackers.append(tracking.ProgressBar(config.total_steps))
+            trackers += self._wandb(config)
             result = training.train(config, trackers=trackers)
         if distributed.rank() == 0:
             _report_training(result)
         return 130 if result["interrupted"] else 0
+
+    def _wandb(self, config: Any) -> list[Any]:
+        """The tracker that --track asks for, in the first process alone."""
+        from touchline import distributed
+
+        if not self.track:
+            if self.track_project is not None:
+                raise ValueError("--track-project names a project of Weights & Biases: give --track too")
+            return []
+        from touchline.wandb_tracker import PROJECT, WandbTracker
+
+        return [] if distributed.rank() else [WandbTracker(config, self.track_project or PROJECT)]
 
 
 def _values(pairs: Sequence[str]) -> dict[str, Any]:
@@ -242,6 +268,27 @@ def _nested(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise ValueError(f"expected MODULE.FIELD=VALUE, got {name}={value}")
         out.setdefault(module, {})[field] = value
     return out
+
+
+def _is_sb3(agent: str | None, run: Path | None) -> bool:
+    """Whether SB3 trains: by the agent's name, or by what is in the run directory to go on with."""
+    from touchline.benchmarks.policies import zip_of
+    from touchline.train_config import sb3_name
+
+    if run is None and not sb3_name(agent) or run is not None and zip_of(run) == run:
+        return False
+    try:
+        import touchline.sb3_training  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{agent or run} needs {error.name}: pip install 'touchline[sb3]'") from error
+    return True
+
+
+def _sb3_config(pairs: Sequence[str], rest: Sequence[str]) -> dict[str, Any]:
+    """An SB3 agent's hyper-parameters."""
+    if rest:
+        raise ValueError(f"no flag {rest[0]}; hyper-parameters of SB3 are given as --sb3 NAME=VALUE")
+    return _values(pairs)
 
 
 def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
@@ -724,9 +771,15 @@ def _train_help(rest: list[str]) -> int:
     if agent is None:
         preset = _value_of("--preset", rest)
         agent = presets.load(preset).agent if preset else "ppo"
-    kind = _agent_config_kind(agent)
+    kind = None if _is_sb3(agent, None) else _agent_config_kind(agent)
     with contextlib.suppress(SystemExit):
         tyro.cli(Train, prog="touchline train", args=["--help"])
+    if kind is None:
+        from touchline.agents.sb3_learning import hyperparameters
+
+        name = agent.partition(":")[2]
+        print(f"\nHyper-parameters of {agent}, as --sb3 NAME=VALUE: {', '.join(hyperparameters(name))}")
+        return 0
     print(f"\nFields of the agent's own config (defaults of {agent}; the preset may set others):")
     tyro.cli(kind, prog="touchline train", args=["--help"])
     return 0

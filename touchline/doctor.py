@@ -52,6 +52,7 @@ EXTRAS = {
     "sb3": ("stable-baselines3", "stable_baselines3"),
     "plots": ("matplotlib", "matplotlib"),
     "envpool": ("envpool", "envpool"),
+    "track": ("wandb", "wandb"),
 }
 """Optional parts: the extra of touchline, the package and the module it brings."""
 

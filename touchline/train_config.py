@@ -11,6 +11,17 @@ from touchline.benchmarks import presets
 
 ACTORS = ("thread", "process", "ray")
 
+SB3 = "sb3:"
+"""What stands before the name of an algorithm of Stable-Baselines3 or sb3-contrib, as agent."""
+
+SB3_MODEL = "model.zip"
+"""The file of a run directory that stands for `checkpoint.pt` where SB3 learned."""
+
+
+def sb3_name(agent: str | None) -> str | None:
+    """ "PPO" of the agent `sb3:PPO`; None of an agent of ours."""
+    return agent.removeprefix(SB3) if agent is not None and agent.startswith(SB3) else None
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -18,7 +29,7 @@ class TrainConfig:
 
     Attributes:
         preset: a name of `benchmarks.presets`; None is the agent's own, AGENT_cpu.
-        agent: None is the preset's, and ppo without one.
+        agent: None is the preset's, and ppo without one; `sb3:PPO` is SB3's (see `sb3_training`).
         total_steps: environment steps, counted per env.
         num_actors: that play while the agent learns, with policies that lag behind it; they share `num_envs` and
             `num_threads` equally. 0 plays and learns in turns.
@@ -101,7 +112,7 @@ class TrainConfig:
     def resolved(self) -> TrainConfig:
         """The same, complete: what was None is filled in from the preset."""
         name = self.preset or presets.own(self.agent or "ppo")
-        preset = presets.load(name) if name else presets.Preset(agent=self.agent)
+        preset = presets.load(name) if name else presets.plain(self.agent)
         options = ("agent", "observation", "stack", "rewards", "num_envs", "num_actors", "reset_pool")
         filled = {name: getattr(preset, name) for name in options if getattr(self, name) is None}
         same_agent = self.agent in (None, preset.agent)
@@ -113,7 +124,7 @@ class TrainConfig:
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
         if self.opponent and not self.right:
             filled["right"] = self.left
-        out = self.out or f"runs/{self.scenario}-{self.agent or preset.agent}-{self.seed}-{stamp}"
+        out = self.out or f"runs/{self.scenario}-{(self.agent or preset.agent).replace(':', '-')}-{self.seed}-{stamp}"
         return replace(self, preset=name, **filled, agent_config=agent_config, out=out)
 
 

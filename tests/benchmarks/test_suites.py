@@ -99,7 +99,8 @@ def test_the_runs_of_every_suite_are_well_formed(name, tmp_path):
 
 def test_a_wrong_name_says_what_exists():
     with pytest.raises(
-        ValueError, match="no 'agent' in suites; there are agents, curiosity, curiosity_small, ppo_ablations"
+        ValueError,
+        match="no 'agent' in suites; there are agents, curiosity, curiosity_small, multi_agent, ppo_ablations",
     ):
         suites.load("agent")
 

@@ -1,10 +1,11 @@
-"""Stable-Baselines3 trains on our vector environments: `Sb3VecEnv` is a view of one as SB3's `VecEnv`.
+"""Stable-Baselines3 and sb3-contrib: `Sb3VecEnv` is a view of one of our vector environments as SB3's `VecEnv`.
 
 SB3's conventions at an end of an episode (https://stable-baselines3.readthedocs.io/en/master/guide/vec_envs.html):
 `infos[i]["terminal_observation"]` is the true last observation, `infos[i]["TimeLimit.truncated"]` says that the clock
 ended it, so that SB3 bootstraps there, and `infos[i]["episode"]` has return and length.
 
-`load_model` goes the other way: it opens a saved model.
+`algorithm` finds an algorithm by name; `load_model` opens a model that one has saved. sb3-contrib is imported only for
+its own algorithms.
 """
 
 from __future__ import annotations
@@ -17,18 +18,44 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from stable_baselines3 import A2C, DQN, PPO
+import stable_baselines3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-ALGORITHMS = {"clip_range": PPO, "exploration_fraction": DQN, "n_steps": A2C}
-"""What only this one of SB3's algorithms for discrete actions saves; looked for in this order."""
+ALGORITHMS = ("A2C", "DQN", "PPO")
+"""SB3's algorithms for discrete actions."""
+
+CONTRIB = ("MaskablePPO", "QRDQN", "RecurrentPPO", "TRPO")
+"""Those of sb3-contrib. ARS, which learns from whole evaluations alone, is left out."""
+
+_POLICIES = {"maskable": "MaskablePPO", "recurrent": "RecurrentPPO", "qrdqn": "QRDQN"}
+_SETTINGS = {"cg_max_steps": "TRPO", "clip_range": "PPO", "exploration_fraction": "DQN", "gae_lambda": "A2C"}
+"""How a zip, which does not name its algorithm, gives it away: by a part of its policy's module, or by a setting that
+no algorithm further down saves."""
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """The class of an algorithm for discrete actions, by its name; a wrong name says what exists."""
+    if name in ALGORITHMS:
+        return getattr(stable_baselines3, name)
+    if name not in CONTRIB:
+        raise ValueError(f"no {name!r} in SB3's algorithms for discrete actions; there are {', '.join(_known())}")
+    try:
+        import sb3_contrib
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{name} needs {error.name}: pip install 'touchline[sb3]'") from error
+    return getattr(sb3_contrib, name)
+
+
+def _known() -> list[str]:
+    return sorted((*ALGORITHMS, *CONTRIB))
 
 
 class Sb3VecEnv(VecEnv):
     """A Gymnasium vector environment with same-step automatic reset, as SB3 wants it.
 
-    Observations and rewards are copied, since SB3 keeps them.
+    Observations and rewards are copied, since SB3 keeps them. A match whose worker crashed is cut short where it was
+    before the step: no reward, `infos[i]["lost"]`, and no `episode`.
 
     Args:
         envs: for one controlled player, e.g. `touchline.make_vec(...)`.
@@ -41,7 +68,7 @@ class Sb3VecEnv(VecEnv):
             )
         if getattr(envs, "num_players", 1) != 1:
             raise ValueError(f"SB3 trains one player an environment, got {envs.num_players} controlled players")
-        self.envs = envs
+        self.envs, self._threaded = envs, hasattr(envs, "step_async")
         self.render_mode = envs.render_mode
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
@@ -53,24 +80,33 @@ class Sb3VecEnv(VecEnv):
         self._reset_options()
         observations, infos = self.envs.reset(seed=seed)
         self.reset_infos = [_row(infos, i) for i in range(self.num_envs)]
-        return np.array(observations)
+        self._last = np.array(observations)
+        return self._last.copy()
 
     def step_async(self, actions: np.ndarray) -> None:
         """Starts a step."""
-        self.envs.step_async(actions)
+        self._actions = actions
+        if self._threaded:
+            self.envs.step_async(actions)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Finishes it: observations, rewards, dones [B] each, and a dict a match."""
-        observations, rewards, terminated, truncated, info = self.envs.step_wait()
+        stepped = self.envs.step_wait() if self._threaded else self.envs.step(self._actions)
+        observations, rewards, terminated, truncated, info = stepped
         dones = terminated | truncated
         infos = [_row(info, i) for i in range(self.num_envs)]
-        for i in np.flatnonzero(dones):
-            infos[i] |= _row(info["final_info"], i)
+        rewards, lost = np.array(rewards), info.get("lost", np.zeros(self.num_envs, bool))
+        for i in np.flatnonzero(lost):
+            rewards[i], infos[i] = 0.0, infos[i] | {"lost": True, "terminal_observation": self._last[i].copy()}
+            infos[i]["TimeLimit.truncated"] = True
+        for i in np.flatnonzero(dones & ~lost):
+            infos[i] |= _row(info.get("final_info", {}), i)
             infos[i]["terminal_observation"] = np.array(info["final_obs"][i])
             infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
             infos[i]["episode"] = {name: values[i].item() for name, values in info["episode"].items()}
             infos[i]["episode"]["t"] = 0.0  # seconds since the start, which SB3's loggers expect
-        return np.array(observations), np.array(rewards), dones, infos
+        self._last = np.array(observations)
+        return self._last.copy(), rewards, dones, infos
 
     def close(self) -> None:
         """Closes the environment."""
@@ -85,7 +121,10 @@ class Sb3VecEnv(VecEnv):
         setattr(self.envs, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Calls a method of the vector environment, once a chosen match."""
+        """Calls a method of the vector environment, once a chosen match; masks are each match's own, [A] bool."""
+        if method_name == "action_masks":
+            masks = self.envs.action_masks()
+            return [masks[i].copy() for i in self._get_indices(indices)]
         return [getattr(self.envs, method_name)(*args, **kwargs) for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
@@ -105,25 +144,27 @@ def _row(info: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def load_model(path: str | Path) -> BaseAlgorithm:
-    """A model that SB3 saved, of PPO, A2C or DQN, on the CPU. It unpickles: load only what you trust.
-
-    A zip does not name its algorithm, but its settings do, which are read as JSON.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            settings = json.loads(archive.read("data"))
-        module = settings["policy_class"]["__module__"]
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no model that SB3 saved ({error})") from error
-    found = [algorithm for key, algorithm in ALGORITHMS.items() if key in settings]
-    if not module.startswith("stable_baselines3.") or not found:
-        known = ", ".join(algorithm.__name__ for algorithm in ALGORITHMS.values())
-        raise ValueError(f"{path} was not saved by one of SB3's {known} (its policy is from {module})")
+    """A model that SB3 or sb3-contrib saved, on the CPU. It unpickles: load only what you trust."""
+    settings = saved_settings(path)
+    module = str((settings.get("policy_class") or {}).get("__module__"))
+    name = next((name for part, name in _POLICIES.items() if part in module.split(".")), None)
+    name = name or next((name for key, name in _SETTINGS.items() if key in settings), None)
+    if not module.startswith(("stable_baselines3.", "sb3_contrib.")) or name is None:
+        raise ValueError(f"{path} was not saved by one of SB3's {', '.join(_known())} (its policy is from {module})")
     # Schedules are functions, and pickles of functions do not survive another Python; none is needed to play.
     constant: dict[str, Any] = dict.fromkeys(("lr_schedule", "clip_range", "exploration_schedule"), _zero)
     unused = {"learning_rate": 0.0, "buffer_size": 1, "optimize_memory_usage": False, **constant}
     replaced = {name: value for name, value in unused.items() if name in settings}
-    return found[0].load(path, device="cpu", custom_objects=replaced)
+    return algorithm(name).load(path, device="cpu", custom_objects=replaced)
+
+
+def saved_settings(path: str | Path) -> dict[str, Any]:
+    """What a zip says of itself, read as JSON: nothing is unpickled."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read("data")))
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no model that SB3 saved ({error})") from error
 
 
 def _zero(_progress: float) -> float:

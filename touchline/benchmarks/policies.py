@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import math
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from touchline.agents import scripted
 from touchline.agents.parts.memory import memory_of, remember
 from touchline.envs.actions import ACTION_SETS, num_actions
 from touchline.envs.simulator import MatchState
+from touchline.train_config import SB3_MODEL
 from touchline.types import Scenario
 
 FORMS = (
@@ -224,20 +226,42 @@ class Sb3Policy(_Forgetful):
         from touchline.networks import torch_threads  # torch, only where it is needed
 
         self.name = path.name
-        self._model, self._threads = load_model(path), torch_threads
+        self._model, self._threads = load_model(zip_of(path)), torch_threads
         self.action_set: str | None = _action_set_of(path, getattr(self._model.action_space, "n", None))
         self.observation, self.stack = _observation_of(path, self._model.observation_space.shape)
+        kind = type(self._model).__name__
+        self._masked, self._recurrent = kind == "MaskablePPO", kind == "RecurrentPPO"
+        self._memory: Any = None
+        self._begun = np.zeros(0, bool)
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
-        """Nothing to forget."""
+        """Where episodes begin, a recurrent model forgets."""
+        self._begun = mask | self._begun if len(self._begun) == len(mask) else mask.copy()
 
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
         # One player's observation has as many axes as the model's; the axes before are matches and players.
         own = observations.shape[observations.ndim - len(self._model.observation_space.shape) :]
         batch = observations.shape[: observations.ndim - len(own)]
+        options: dict[str, Any] = {"deterministic": True}
+        if self._masked:
+            options["action_masks"] = self._masks(state, side, batch)
+        if self._recurrent:
+            players = int(np.prod(batch[1:], dtype=int))
+            starts = np.repeat(self._begun, players) if len(self._begun) == batch[0] else np.ones(batch[0] * players)
+            options |= {"state": self._memory, "episode_start": starts.astype(bool)}
         with self._threads(1 if len(own) == 1 else None):
-            actions, _ = self._model.predict(observations.reshape(-1, *own), deterministic=True)
+            actions, memory = self._model.predict(observations.reshape(-1, *own), **options)
+        if self._recurrent:
+            self._memory, self._begun = memory, np.zeros(batch[0], bool)
         return actions.reshape(batch)
+
+    def _masks(self, state: MatchState, side: str, batch: tuple[int, ...]) -> np.ndarray:
+        """[B * N, A] bool, what makes sense for this side's agents."""
+        from touchline.envs.action_masks import action_masks  # numba, only where it is needed
+
+        players = int(np.prod(batch[1:], dtype=int))
+        sides = (players, 0) if side == "left" else (0, players)
+        return action_masks(state, *sides, self.action_set or "default").reshape(batch[0] * players, -1)
 
 
 def _action_set_of(path: Path, count: int | None) -> str:
@@ -252,6 +276,10 @@ def _observation_of(path: Path, shape: tuple[int, ...]) -> tuple[str, int]:
     """(name, stack) of the observation with a model's shape; SB3 puts the planes of pictures first."""
     from touchline.envs.observations import OBSERVATIONS
 
+    saved = path / "config.json"
+    if saved.is_file():
+        config = json.loads(saved.read_text())
+        return config["observation"], config["stack"] or 1
     for name, kind in OBSERVATIONS.items():
         one = kind(1, 0).shape
         for wanted in (shape, (*shape[1:], *shape[:1])):
@@ -272,12 +300,19 @@ def kind_of(name_or_path: str | Path) -> str:
             raise ValueError(f"no policy file {path}")
         return "file"
     if path.is_dir():
-        return "run"
+        return "zip" if zip_of(path) != path else "run"
     if path.suffix == ".zip":
         if not path.is_file():
             raise ValueError(f"no SB3 zip {path}")
         return "zip"
     raise ValueError(f"no policy {text!r}; expected {FORMS}")
+
+
+def zip_of(path: str | Path) -> Path:
+    """The SB3 zip of a run directory in which SB3 learned; any other path as it is."""
+    path = Path(path)
+    inside = path / SB3_MODEL
+    return inside if inside.is_file() and not (path / "checkpoint.pt").exists() else path
 
 
 def require_trust(path: str | Path, trust: bool) -> None:
@@ -306,7 +341,7 @@ def load_policy(name_or_path: str | Path, *, num_players: int = 1, seed: int = 0
             return ObservingPolicy(module, path.name)
         return KagglePolicy(path, num_players=num_players)
     if kind == "zip":
-        require_trust(path, trust)
+        require_trust(zip_of(path), trust)
         return Sb3Policy(path)
     from touchline.checkpoint import load_policy as load_run  # torch, only where it is needed
 

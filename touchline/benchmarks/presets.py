@@ -227,6 +227,14 @@ def own(agent: str) -> str | None:
     return f"{agent}_cpu" if f"{agent}_cpu" in PRESETS else None
 
 
+def plain(agent: str) -> Preset:
+    """What an agent without a preset of its own gets; SB3's algorithms the environment of `ppo_cpu`, fewer at once."""
+    if not agent.startswith("sb3:"):
+        return Preset(agent=agent)
+    like = PRESETS["ppo_cpu"]
+    return Preset(agent, {}, like.observation, like.rewards, num_envs=8, reset_pool=like.reset_pool)
+
+
 def load(name: str) -> Preset:
     """A preset by name; a wrong name says what exists."""
     if name not in PRESETS:

@@ -43,7 +43,7 @@ from touchline.benchmarks.curiosity_audit import commit_name
 from touchline.benchmarks.evaluate import evaluation_seeds
 from touchline.benchmarks.heat_map import draw_heat_map
 from touchline.benchmarks.isolation import Forfeit, GuardedPolicy, blaming, load_guarded
-from touchline.benchmarks.policies import FORMS, engine_difficulty, is_engine, kind_of, require_trust
+from touchline.benchmarks.policies import FORMS, engine_difficulty, is_engine, kind_of, require_trust, zip_of
 from touchline.benchmarks.standings import Game, GameLog, Standing
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.control import CONTROL_MODES
@@ -171,7 +171,7 @@ def _digest(spec: str) -> str | None:
     kind = kind_of(spec)
     if kind == "script":
         return None
-    path = Path(spec) / "checkpoint.pt" if kind == "run" else Path(spec)
+    path = Path(spec) / "checkpoint.pt" if kind == "run" else zip_of(spec)
     if not path.is_file():
         raise ValueError(f"{spec} holds no checkpoint.pt; expected {FORMS}")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
