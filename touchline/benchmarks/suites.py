@@ -114,6 +114,12 @@ SUITES = {
     "multi_agent": Suite(
         variants={
             "ippo": {"preset": "ippo_cpu", "left": 3, "control": "fixed"},
+            "ippo_1024": {
+                "preset": "ippo_cpu",
+                "left": 3,
+                "control": "fixed",
+                "agent_config": {"minibatch_size": 1024, "learning_rate": 3e-4},
+            },
             "ippo_team": {"preset": "ippo_cpu", "left": 3, "control": "fixed", "team_reward": True},
             "mappo": {
                 "preset": "ippo_cpu",
@@ -124,8 +130,8 @@ SUITES = {
         },
         total_steps={"academy_3_vs_1_with_keeper": 5_000_000},
         seeds=(0, 1),
-        about="PPO with shared weights over three attackers, each with its own observation (IPPO), also with rewards "
-        "shared by the team, and with a critic that sees the whole match (MAPPO).",
+        about="PPO with shared weights over three attackers, each with its own observation (IPPO), also with "
+        "four times as many gradient steps, with rewards shared by the team, and with a critic that sees the whole match (MAPPO).",
     ),
     "ppo_ablations": Suite(
         variants={
