@@ -130,8 +130,8 @@ SUITES = {
         },
         total_steps={"academy_3_vs_1_with_keeper": 5_000_000},
         seeds=(0, 1),
-        about="PPO with shared weights over three attackers, each with its own observation (IPPO), also with "
-        "four times as many gradient steps, with rewards shared by the team, and with a critic that sees the whole match (MAPPO).",
+        about="PPO with shared weights over three attackers, each with its own observation (IPPO); with four times as "
+        "many gradient steps; with rewards shared by the team; with a critic that sees the whole match (MAPPO).",
     ),
     "ppo_ablations": Suite(
         variants={
