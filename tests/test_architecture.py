@@ -25,6 +25,8 @@ ALLOWED = {  # what a room may import besides itself and the vocabulary
 OPTIONAL = {
     "stable_baselines3": {"agents/sb3_bridge.py", "agents/sb3_learning.py", "agents/sb3_bonus.py"},
     "sb3_contrib": {"agents/sb3_bridge.py"},
+    "acme": {"agents/acme_bridge.py"},
+    "dm_env": {"agents/acme_bridge.py"},
     "wandb": {"wandb_tracker.py"},
     "ray": {"agents/parts/ray_actors.py"},
     "envpool": set(),

@@ -327,8 +327,8 @@ class Evaluate:
     """Plays a frozen policy on held-out seeds, beside the random and the built-in player on the same seeds."""
 
     policy: Positional[str]
-    """A run directory, a scripted name (random, builtin_ai, run_and_shoot, ...), a Python file with act() or a
-    Kaggle-style agent(), or an SB3 zip."""
+    """A run directory, a scripted name (random, builtin_ai, run_and_shoot, ...), a Python file with act(), a
+    Kaggle-style agent() or make_actor() for Acme, or an SB3 zip."""
     scenario: str | None = None
     """None is the scenario that the run was trained on."""
     episodes: int = 200
@@ -596,8 +596,8 @@ class Tournament:
     """Lets policies play against each other, on both sides; a stopped tournament goes on with the same command."""
 
     policies: Positional[tuple[str, ...]]
-    """Run directories, SB3 zips, scripted names, builtin_ai:DIFFICULTY (0 to 1), Python files with act(observations)
-    or a Kaggle-style agent(obs)."""
+    """Run directories, SB3 zips, scripted names, builtin_ai:DIFFICULTY (0 to 1), Python files with act(observations),
+    a Kaggle-style agent(obs) or make_actor(environment_spec) for Acme."""
     scenario: str = "5_vs_5"
     games: int = 4
     """Games of a pairing on each side; all of them run at once."""

@@ -178,7 +178,7 @@ def env_spec(envs: Any) -> EnvSpec:
     return EnvSpec(shape, str(np.dtype(space.dtype)), num_actions, players, stack, features, central)
 
 
-class _Recording:
+class Recording:
     """A rollout in the making: what the policy did and what came of it, into a buffer, one step at a time."""
 
     def __init__(self, buffer: Buffer, obs: np.ndarray, policy: Policy) -> None:
@@ -269,7 +269,7 @@ def collect(
         buffer: memory, overwritten.
         generator: the source of the policy's randomness.
     """
-    recording = _Recording(buffer, obs, policy)
+    recording = Recording(buffer, obs, policy)
     for t in range(buffer.unroll_length):
         recording.saw(t, envs.step(recording.act(t, policy, generator)))
     return recording.rollout(), buffer.obs[-1]
@@ -294,7 +294,7 @@ def collect_alternating(
     if len(halves) == 1:
         rollout, last = collect(halves[0], policy, obs[0], buffers[0], generator)
         return rollout, [last]
-    recordings = [_Recording(buffer, one, policy) for buffer, one in zip(buffers, obs, strict=True)]
+    recordings = [Recording(buffer, one, policy) for buffer, one in zip(buffers, obs, strict=True)]
     with ThreadPoolExecutor(len(halves)) as pool:
         running: list[Future[Any] | None] = [None] * len(halves)
         for t in range(buffers[0].unroll_length + 1):

@@ -24,8 +24,8 @@ from touchline.train_config import SB3_MODEL
 from touchline.types import Scenario
 
 FORMS = (
-    "a run directory, an SB3 zip, a Python file with act(observations) or a Kaggle-style agent(obs), or one of "
-    + ", ".join(scripted.NAMES)
+    "a run directory, an SB3 zip, a Python file with act(observations), a Kaggle-style agent(obs) or "
+    "make_actor(environment_spec) for Acme, or one of " + ", ".join(scripted.NAMES)
 )
 MOST_FRAMES = 16
 """Frames that the observation of an SB3 zip may stack."""
@@ -264,6 +264,46 @@ class Sb3Policy(_Forgetful):
         return action_masks(state, *sides, self.action_set or "default").reshape(batch[0] * players, -1)
 
 
+class AcmePolicy(_Forgetful):
+    """A file with `make_actor(environment_spec)`, which gives an `acme.core.Actor`.
+
+    An actor serves one match and is made anew where an episode begins, so that no result depends on how many matches
+    are played at once; what is slow to load belongs to the file's module. It drives all N players of its side: with
+    N > 1 its observations, actions and rewards are [N, *obs], [N] and [N].
+    """
+
+    def __init__(self, module: ModuleType, name: str, *, num_players: int = 1) -> None:
+        try:
+            from touchline.agents import acme_bridge
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{name} needs {error.name}: pip install 'touchline[acme]'") from error
+        self.name = name
+        self.observation: str | None = _made_for(module, "observation")
+        self.stack: int | None = _made_for(module, "stack")
+        self.action_set: str | None = _made_for(module, "action_set")
+        self._make, self._bridge, self._num_players = module.make_actor, acme_bridge, num_players
+        self._seats: dict[int, Any] = {}
+
+    def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
+        for i in np.flatnonzero(mask):
+            self._seats.pop(int(i), None)
+
+    def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
+        differences = state.get("left_score") - state.get("right_score")
+        if side == "right":
+            differences = -differences
+        return np.stack([self._act(i, observations[i], int(differences[i])) for i in range(len(observations))])
+
+    def _act(self, index: int, observation: np.ndarray, difference: int) -> np.ndarray:
+        """[N] actions in one match."""
+        count, shape = num_actions(self.action_set or "default"), (1, self._num_players)
+        if index not in self._seats:
+            spec = self._bridge.match_spec(observation, count, self._num_players)
+            self._seats[index] = self._bridge.Seat(self._make(spec), spec)
+        answer = np.atleast_1d(self._seats[index].act(observation, difference))
+        return checked_actions(answer[None], policy=self.name, shape=shape, num_actions=count)[0]
+
+
 def _action_set_of(path: Path, count: int | None) -> str:
     for name in ACTION_SETS:
         if count == num_actions(name):
@@ -339,6 +379,8 @@ def load_policy(name_or_path: str | Path, *, num_players: int = 1, seed: int = 0
         module = _load_file(path)
         if callable(getattr(module, "act", None)):
             return ObservingPolicy(module, path.name)
+        if callable(getattr(module, "make_actor", None)):
+            return AcmePolicy(module, path.name, num_players=num_players)
         return KagglePolicy(path, num_players=num_players)
     if kind == "zip":
         require_trust(zip_of(path), trust)
@@ -361,11 +403,12 @@ def _load_file(path: Path, *, copy: str = "") -> ModuleType:
     except Exception as error:
         del sys.modules[spec.name]
         raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    if not any(callable(getattr(module, name, None)) for name in ("act", "agent")):
+    if not any(callable(getattr(module, name, None)) for name in ("act", "agent", "make_actor")):
         raise ValueError(
             f"{path} has no function act(observations) -> actions, batched: "
             "observations [B, *obs] (or [B, N, *obs]) to integers [B] (or [B, N]); "
-            "nor a Kaggle-style agent(obs) -> N integers"
+            "nor a Kaggle-style agent(obs) -> N integers, "
+            "nor make_actor(environment_spec) -> acme.core.Actor"
         )
     return module
 
