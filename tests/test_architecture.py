@@ -27,6 +27,7 @@ OPTIONAL = {
     "sb3_contrib": {"agents/sb3_bridge.py"},
     "acme": {"agents/acme_bridge.py"},
     "dm_env": {"agents/acme_bridge.py"},
+    "optuna": {"benchmarks/tune.py"},
     "wandb": {"wandb_tracker.py"},
     "ray": {"agents/parts/ray_actors.py"},
     "envpool": set(),

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHORTER = {"--total-steps": 4096, "--generation-steps": 2048, "--episodes": 4, "--games": 2, "--num-envs": 4}
+SHORTER |= {"--trials": 2}
 
 
 def shortened(command):
@@ -32,6 +33,8 @@ def shortened(command):
             words += ["--num-envs", "8"] if "--num-envs" not in words else []
     if words[1] == "league":
         words += ["--quiet", "--train", "num_envs=8"]
+    if words[1] == "tune":
+        words += ["--quiet", "--train", "num_envs=8", "--episodes", "4"]
     if words[1] in ("evaluate", "watch") and "--episodes" not in words:
         words += ["--episodes", "2"]
     return words

@@ -501,6 +501,75 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """Searches an agent's hyper-parameters: quasi-random settings, raced against each other.
+
+    The same command on the same folder goes on with a search that was stopped.
+    """
+
+    scenario: str = "academy_empty_goal_close"
+    agent: str | None = None
+    """ppo, impala or apex_dqn; None is the preset's, and ppo without one."""
+    preset: str | None = None
+    """Where everything that is not searched comes from; None is the agent's own, AGENT_cpu."""
+    trials: int = 16
+    """Settings to try, one training each; more may be asked for later."""
+    total_steps: int = 200_000
+    """Environment steps of a training that is not stopped."""
+    space: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Where to search, in the place of the agent's own space: `--space learning_rate=1e-4:1e-2:log` (or linear, int),
+    or choices, `--space gamma=0.99,0.995`; may be given several times."""
+    sampler: Literal["qmc", "random", "tpe"] = "qmc"
+    """qmc: a scrambled Sobol sequence; tpe learns from earlier trials."""
+    race: bool = True
+    """Stop trainings once a corrected test says that they will not win."""
+    alpha: float = 0.1
+    """At most in this share of searches is the training stopped that would be best."""
+    round_size: int = 4
+    """Trainings that go forward side by side, in turns."""
+    objective: Literal["success", "goal_difference", "return"] = "success"
+    """What is maximised: its mean over the last quarter of a training."""
+    episodes: int = 200
+    """Of the best one's evaluation on held-out seeds."""
+    train: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field of the trainings' config, e.g. `--train num_envs=16` (fields in touchline/train_config.py)."""
+    seed: int = 0
+    """Of the settings' sequence and of every training."""
+    out: str = "runs/tune"
+    quiet: bool = False
+    """No progress bars."""
+
+    def run(self) -> int:
+        import logging
+
+        from rich.markdown import Markdown
+
+        from touchline import tracking
+
+        try:
+            from touchline.benchmarks import tune
+        except ModuleNotFoundError as error:
+            raise ValueError(f"the search needs {error.name}: pip install 'touchline[tune]'") from error
+        logging.getLogger("optuna").setLevel(logging.WARNING)
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "quiet"}
+        options |= {"space": tune.read_space(self.space), "train": _values(self.train)}
+
+        def trackers(config: Any) -> list[Any]:
+            _print(f"training {config.out}", highlight=False)
+            return [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
+
+        try:
+            done = tune.run_tune(tune.TuneConfig(**options), trackers=trackers)
+        except KeyboardInterrupt:
+            done = False
+        if (Path(self.out) / "table.md").exists():
+            _print(Markdown((Path(self.out) / "table.md").read_text()))
+        files = f"written: {Path(self.out, 'table.md')}, {Path(self.out, 'best.json')}"
+        _print(files if done else "stopped; the same command goes on")
+        return 0 if done else 130
+
+
+@dataclass(frozen=True)
 class League:
     """Trains a team against scripted anchors and its own past, rates every generation and keeps the champion.
 
@@ -728,6 +797,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "evaluate": Evaluate,
     "watch": Watch,
     "league": League,
+    "tune": Tune,
     "benchmark": Benchmark,
     "tournament": Tournament,
     "throughput": Throughput,

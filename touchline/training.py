@@ -25,11 +25,15 @@ class Stopped(Exception):
     """A companion was stopped within its work: the last checkpoint is what the training goes on from."""
 
 
+class Paused(Exception):
+    """A companion wants the training to end here, with a checkpoint to go on from."""
+
+
 class Companion(Protocol):
     """Goes along with a training."""
 
     def __call__(self, run: Run, update: Update) -> bool:
-        """Called after every update; whether a checkpoint should be written now. May raise `Stopped`."""
+        """Called after every update; whether a checkpoint should be written now. May raise `Stopped` or `Paused`."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -117,7 +121,7 @@ def _run(
             statistics.load_state_dict(saved["statistics"])
             states = saved.get("companions", [])
             if len(states) != len(companions):
-                raise ValueError(f"{path.parent} is a part of a league: go on with `touchline league`")
+                raise ValueError(f"{path.parent} is a part of a whole: go on with `touchline league` (or `tune`)")
             for companion, state in zip(companions, states, strict=True):
                 companion.load_state_dict(state)
         else:
@@ -135,7 +139,7 @@ def _run(
                 checkpoint.save(path, run.state_dict() | beside)
             return run.env_steps
 
-        metrics, saved_at = {}, run.env_steps
+        metrics, saved_at, paused = {}, run.env_steps, False
         stop = stack.enter_context(checkpoint.stop_on_signals())
         for update in tracking.track(run.updates(), statistics, trackers):
             metrics = update.metrics
@@ -143,13 +147,16 @@ def _run(
                 due = [companion(run, update) for companion in companions]
             except Stopped:
                 return _result(path, run, metrics, interrupted=True)
+            except Paused:
+                paused = True
+                break
             if distributed.anyone(stop.is_set(), share.device):
                 break
             if any(due) or update.env_steps - saved_at >= config.checkpoint_interval:
                 saved_at = save()
         save()
     interrupted = run.env_steps < config.total_steps
-    if interrupted:
+    if interrupted and not paused:
         log.warning("stopped after %d env steps; checkpoint at %s", run.env_steps, path)
     return _result(path, run, metrics, interrupted=interrupted)
 
