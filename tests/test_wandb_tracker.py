@@ -2,13 +2,16 @@
 
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
 wandb = pytest.importorskip("wandb")
 from wandb.proto import wandb_internal_pb2 as records  # noqa: E402
 
-from tests.toy_envs import Corridor  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent))
+from toy_envs import Corridor  # noqa: E402
+
 from touchline import cli  # noqa: E402
 from touchline.train_config import TrainConfig  # noqa: E402
 from touchline.training import resume, train  # noqa: E402

@@ -60,6 +60,7 @@ class WandbTracker:
                 config=asdict(self.config),
                 id=before,
                 resume=None if before is None else "allow",
+                mode=os.environ.get("WANDB_MODE"),  # wandb remembers what it was at its first use
                 settings=self._wandb.Settings(console="off", silent=True),
             )
         except self._wandb.errors.Error as error:

@@ -1,12 +1,18 @@
 """Our exploration bonuses beside SB3's reward."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 sb3 = pytest.importorskip("stable_baselines3")
 import touchline  # noqa: E402
-from tests.toy_envs import Corridor, Pictures  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from toy_envs import Corridor, Pictures  # noqa: E402
+
 from touchline import exploration, plugins  # noqa: E402
 from touchline.agents.sb3_bonus import BonusVecEnv  # noqa: E402
 from touchline.agents.sb3_bridge import Sb3VecEnv  # noqa: E402

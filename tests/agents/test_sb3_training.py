@@ -3,7 +3,9 @@
 import csv
 import dataclasses
 import json
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ import torch
 
 sb3 = pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
-from tests.toy_envs import Corridor, Recall  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from toy_envs import Corridor, Recall  # noqa: E402
+
 from touchline import cli, sb3_training  # noqa: E402
 from touchline.agents import sb3_learning  # noqa: E402
 from touchline.agents.sb3_bridge import ALGORITHMS, CONTRIB, Sb3VecEnv, algorithm, load_model  # noqa: E402
