@@ -27,7 +27,7 @@ from touchline import checkpoint, scenarios, training
 from touchline.benchmarks import evaluate
 from touchline.benchmarks.policies import ObservingPolicy, is_engine
 from touchline.benchmarks.ratings import Ratings
-from touchline.checkpoint import CheckpointError, TrainedPolicy
+from touchline.checkpoint import TrainedPolicy
 from touchline.opponents import SELF, OpponentEnv
 from touchline.run import Run
 from touchline.tracking import Tracker, Update
@@ -325,14 +325,6 @@ def run_league(
     if (main / "checkpoint.pt").exists():
         return training.resume(main, trackers=trackers, companions=[league])
     return training.train(config.train_config(), trackers=trackers, companions=[league])
-
-
-def load_config(out: Path | str) -> LeagueConfig:
-    """The config of a league's folder."""
-    path = Path(out, "league.json")
-    if not path.is_file():
-        raise CheckpointError(f"no league in {out}: there is no {path.name}")
-    return config_of(LeagueConfig, json.loads(path.read_text()))
 
 
 def rating_rows(out: Path | str) -> Iterator[dict[str, str]]:
