@@ -166,6 +166,8 @@ class Train:
     """How they are drawn, e.g. `--opponent-config snapshot_interval=200000` (fields in touchline/opponents.py)."""
     trust: bool = False
     """Opponents may be SB3 zips: they hold pickles, which run code when they are opened."""
+    teacher: str | None = None
+    """A policy whose actions PPO imitates while it learns, less and less: a scripted name, a run directory, a file."""
     init: str | None = None
     """A run directory whose networks the training begins with."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
