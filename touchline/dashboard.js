@@ -78,12 +78,16 @@ async function ask(what, values = {}) {
   return answer.json();
 }
 
-let timer = 0, asking = false;
+let timer = 0, asking = false, again = false;
 
 async function tick() {
   clearTimeout(timer);
-  if (asking) return;
+  if (asking) {
+    again = true;
+    return;
+  }
   asking = true;
+  again = false;
   try {
     page.overview = await ask("overview");
     takeOverview();
@@ -94,7 +98,7 @@ async function tick() {
     live(false, error);
   }
   asking = false;
-  if (!document.hidden) timer = setTimeout(tick, page.overview && page.overview.waiting ? 100 : EVERY);
+  if (!document.hidden) timer = setTimeout(tick, again ? 0 : page.overview && page.overview.waiting ? 100 : EVERY);
 }
 
 function live(there, error) {
@@ -110,7 +114,7 @@ async function fetchCurves() {
   const wanted = [];
   for (const path of page.chosen) {
     const run = known.get(path), have = page.data.get(path);
-    if (!run || run.state === "reading" || !columns.length) continue;
+    if (!run || ["reading", "unreadable"].includes(run.state) || !columns.length) continue;
     const complete = have && columns.every((name) => name in have.columns);
     if (complete && have.version === run.version && have.rows === run.rows) continue;
     wanted.push(complete ? [path, have.version, have.stride, have.done] : [path, "", 0, 0]);
@@ -164,7 +168,10 @@ function takeOverview() {
   document.title = `${nameOf(overview.root)} · touchline dashboard`;
   $("notes").hidden = !overview.notes.length;
   put($("notes"), overview.notes.slice(0, 5).join(" · "));
-  overview.runs.sort((a, b) => order.compare(parentOf(a.path), parentOf(b.path)) || order.compare(a.path, b.path));
+  // Folders in which something runs come first.
+  const busy = new Set(overview.runs.filter((run) => run.state === "running").map((run) => parentOf(run.path)));
+  const rank = (run) => (busy.has(parentOf(run.path)) ? 0 : 1);
+  overview.runs.sort((a, b) => rank(a) - rank(b) || order.compare(parentOf(a.path), parentOf(b.path)) || order.compare(a.path, b.path));
   if (first) begin();
   for (const path of [...page.chosen]) {
     if (!overview.runs.some((run) => run.path === path)) choose(path, false);
@@ -265,7 +272,7 @@ function newGroup(path) {
 
 function newRow(path) {
   const row = {
-    box: element("input"), swatch: element("i", "swatch"), badge: element("span", "badge"), fill: element("i"),
+    box: element("input"), swatch: swatch(), badge: element("span", "badge"), fill: element("i"),
     facts: element("p"), scores: element("p"), error: element("p", "error"), more: element("button", "more", "···"),
   };
   row.box.type = "checkbox";
@@ -382,17 +389,22 @@ function styleOf(slot) {
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function paintSwatch(node, slot) {
-  if (slot === undefined) return node.removeAttribute("style");
-  const dash = Math.floor(slot / COLOURS) % DASHES.length;
-  node.style.borderTopColor = `var(--c${slot % COLOURS})`;
-  node.style.borderTopStyle = ["solid", "dashed", "dotted", "double"][dash];
+/** A piece of the curve itself. */
+function swatch(slot) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), line = document.createElementNS(svg.namespaceURI, "path");
+  svg.setAttribute("viewBox", "0 0 22 6");
+  svg.setAttribute("aria-hidden", "true");
+  svg.classList.add("swatch");
+  line.setAttribute("d", "M0 3h22");
+  svg.append(line);
+  paintSwatch(svg, slot);
+  return svg;
 }
 
-function swatch(slot) {
-  const node = element("i", "swatch");
-  paintSwatch(node, slot);
-  return node;
+function paintSwatch(svg, slot) {
+  const line = svg.firstChild, some = slot !== undefined;
+  line.style.stroke = some ? `var(--c${slot % COLOURS})` : "";
+  line.setAttribute("stroke-dasharray", some ? DASHES[Math.floor(slot / COLOURS) % DASHES.length].join(" ") : "");
 }
 
 /** Names without what all of them begin with. */
@@ -591,9 +603,9 @@ function showLegend(labels) {
 
 const HEIGHT = 236, LEFT = 50, RIGHT = 14, TOP = 8, BOTTOM = 36;
 
-function ticksOf(low, high, number, timed = false) {
-  const span = high - low || 1, rough = span / Math.max(number, 1), power = 10 ** Math.floor(Math.log10(rough));
-  const steps = timed && rough > 10 ? [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800] : [1, 2, 5, 10].map((x) => x * power);
+function ticksOf(low, high, number, timed = false, whole = false) {
+  const span = high - low || 1, rough = Math.max(span / Math.max(number, 1), whole ? 1 : 0), power = 10 ** Math.floor(Math.log10(rough));
+  const steps = timed && rough > 10 ? [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800] : [1, 2, 2.5, 5, 10].map((x) => x * power);
   const step = steps.find((x) => x >= rough * 0.999) || steps[steps.length - 1] * Math.ceil(rough / steps[steps.length - 1]);
   const out = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) out.push(i * step);
@@ -621,8 +633,8 @@ class Plot {
     new ResizeObserver(() => this.series && this.paint()).observe(this.canvas);
   }
 
-  show(series, { axis = "", writeX = short, timed = false, names = new Map(), lines = [], right = RIGHT } = {}) {
-    Object.assign(this, { series, axis, writeX, timed, names, lines, right });
+  show(series, { axis = "", writeX = short, timed = false, whole = false, names = new Map(), lines = [], right = RIGHT } = {}) {
+    Object.assign(this, { series, axis, writeX, timed, whole, names, lines, right });
     const told = series.filter((one) => one.told && one.curve[0].length);
     const latest = told.map((one) => `${names.get(one.label) || one.label} ${exact(one.curve[1].at(-1))}`);
     this.over.setAttribute("aria-label", `${this.title} over ${axis}. ${latest.slice(0, 12).join("; ") || "nothing yet"}. Arrow keys read values.`);
@@ -685,7 +697,7 @@ class Plot {
     c.lineWidth = 1;
     c.textBaseline = "middle";
     c.textAlign = "right";
-    for (const y of ticksOf(y0, y1, tall / 44)) {
+    for (const y of ticksOf(y0, y1, tall / 36)) {
       c.strokeStyle = line;
       c.beginPath();
       c.moveTo(LEFT, Math.round(this.yOf(y)) + 0.5);
@@ -696,7 +708,7 @@ class Plot {
     }
     c.textBaseline = "top";
     c.textAlign = "center";
-    for (const x of ticksOf(x0, x1, wide / 84, this.timed)) {
+    for (const x of ticksOf(x0, x1, wide / 76, this.timed, this.whole)) {
       c.fillStyle = dim;
       const text = x ? this.writeX(x) : "0";
       c.fillText(text, clamp(this.xOf(x), LEFT, width - c.measureText(text).width / 2 - 1), height - BOTTOM + 6);
@@ -708,7 +720,7 @@ class Plot {
     this.paintLines(c, width, ink);
     c.save();
     c.beginPath();
-    c.rect(LEFT, 0, wide + 2, height - BOTTOM + 1);
+    c.rect(LEFT - 5, 0, wide + 10, height - BOTTOM + 1);
     c.clip();
     const front = page.pointed || page.focus;
     const sorted = this.series.map((one) => [one, front && one.label === front ? 1 : 0]).sort((a, b) => a[1] - b[1]);
@@ -833,8 +845,8 @@ class Plot {
     if (!mine) return;
     told.sort((a, b) => b.value - a.value);
     const rows = told.slice(0, 12).map(({ one, value, spread }) => {
-      const mark = one.slot === undefined ? element("i", "swatch") : swatch(one.slot);
-      if (one.slot === undefined) mark.style.borderTopColor = one.colour;
+      const mark = swatch(one.slot);
+      if (one.slot === undefined) mark.firstChild.style.stroke = one.colour;
       const text = spread === null ? exact(value) : `${exact(value)} ± ${exact(spread)}`;
       return element("div", "", mark, element("span", "", this.names.get(one.label) || one.label), element("em", "", text));
     });
@@ -855,7 +867,8 @@ function nearest(x, at) {
 // ---- tables -------------------------------------------------------------------------------------------------------
 
 function tableOf({ head, right, rows }, kind = "wide", caption = "") {
-  const cells = (row, tag) => row.map((text, i) => element(tag, right[i] ? "right" : "", text));
+  const number = rows[0] ? rows[0].map((_, i) => rows.filter((row) => /^[-+–\d]|^$/.test(String(row[i] ?? ""))).length * 2 >= rows.length) : [];
+  const cells = (row, tag) => row.map((text, i) => element(tag, right[i] && number[i] !== false ? "right" : "", String(text)));
   const table = element("table", kind, element("thead", "", element("tr", "", ...cells(head, "th"))));
   table.append(element("tbody", "", ...rows.map((row) => element("tr", "", ...cells(row, "td")))));
   const box = element("div", "scroll", table);
@@ -977,10 +990,10 @@ const SHOW = {
       series.push({ colour, label, curve, band: rows.map((row) => row.sigma), width: 2.5, alpha: 1, told: true, dots: label === "exploiters", dash: [] });
     }
     const lines = Object.entries(answer.anchors).filter(([, y]) => y !== null).map(([label, y]) => ({ label, y }));
-    requestAnimationFrame(() => plot.show(series, { axis: "generation", lines, right: lines.length ? 128 : RIGHT, writeX: (x) => String(Math.round(x * 10) / 10) }));
+    requestAnimationFrame(() => plot.show(series, { axis: "generation", lines, right: lines.length ? 128 : RIGHT, whole: true, writeX: (x) => String(Math.round(x * 10) / 10) }));
     page.league = plot;
     const chart = element("div", "", plot.node);
-    const latest = answer.tables.map((table) => element("div", "card pad", element("h3", "", `Ratings of today${answer.scenario ? `, ${answer.scenario}` : ""}`), tableOf(table, "wide", "ratings of today")));
+    rest.push(...answer.tables.map((table) => element("div", "card pad", element("h3", "", `Ratings after the last generation${answer.scenario ? `, ${answer.scenario}` : ""}`), tableOf(table, "wide", "ratings after the last generation"))));
     if (answer.rows.length) {
       const table = {
         head: answer.columns.map((name) => name.replaceAll("_", " ")), right: answer.columns.map((name) => name !== "member"),
@@ -988,7 +1001,7 @@ const SHOW = {
       };
       rest.push(element("div", "card pad", element("h3", "", "Every member on joining"), tableOf(table, "wide", "members on joining")));
     }
-    return [...problems(answer.errors), chart, ...latest, ...rest];
+    return [...problems(answer.errors), chart, element("div", "beside", ...rest)];
   },
 
   tournament(answer) {
@@ -1014,9 +1027,9 @@ const SHOW = {
       const title = file.policies ? `${file.policies[0] || "left"} v ${file.policies[1] || "right"}` : nameOf(file.name);
       const about = [kind, size(file.bytes), new Date(1000 * file.changed).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })];
       if (file.scenario) about.unshift(file.scenario, `episode ${file.episode}`, `seed ${file.seed}`);
-      if (file.error) about.unshift(file.error);
+      if (file.error) about.unshift("no replay, or damaged");
       const name = element("b", "", title);
-      link.title = file.name;
+      link.title = file.error || file.name;
       link.append(element("i", "", file.error ? "!" : "▶"), name, element("small", "", about.join(" · ")));
       return element("li", "", link);
     }));
@@ -1112,6 +1125,7 @@ addEventListener("hashchange", () => {
   if (location.hash === "#main") return;
   readHash();
   showTabs();
+  document.querySelector("#tabs [aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   tick();
 });
 document.addEventListener("visibilitychange", () => !document.hidden && tick());

@@ -86,11 +86,11 @@ class Dashboard:
         return self._folders
 
     def overview(self) -> dict[str, Any]:
-        """All runs with their state, and what else there is."""
+        """All runs with their state, those first that were written last, and what else there is."""
         with self._lock:
             found, now, begun = self.folders(), self._clock(), time.monotonic()
             runs, columns, waiting = [], {}, 0
-            for path, run in self._runs.items():
+            for path, run in sorted(self._runs.items(), key=lambda item: -item[1].changed()):
                 if not run.is_read and time.monotonic() - begun > READING_SECONDS:
                     waiting += 1
                     runs.append({"path": path, "state": "reading"})
@@ -227,7 +227,7 @@ def _about(path: Path) -> dict[str, Any]:
     try:
         return run_folders.about_trace(path)
     except UNREADABLE as error:
-        return {"error": f"no replay, or damaged: {error}"}
+        return {"error": str(error)}
 
 
 class DashboardServer(ThreadingHTTPServer):

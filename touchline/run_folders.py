@@ -442,6 +442,13 @@ class RunFolder:
             return float(metrics.steps[-1] - metrics.steps[first]) / spent, spent / rows
         return metrics.latest("time/env_steps_per_second"), 0.0
 
+    def changed(self) -> float:
+        """When a row was last written, in seconds since 1970; 0 where that cannot be told."""
+        try:
+            return self.metrics.path.stat().st_mtime
+        except OSError:
+            return 0.0
+
     @property
     def is_read(self) -> bool:
         """Its metrics have been parsed before, so that a look at them is quick."""
