@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from touchline import run_folders
 from touchline.run_folders import UNREADABLE, Folders, RunFolder
@@ -369,9 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _head(
-        self, status: HTTPStatus, size: int, kind: str, policy: str, cache: str, more: Mapping[str, str]
-    ) -> None:
+    def _head(self, status: HTTPStatus, size: int, kind: str, policy: str, cache: str, more: Mapping[str, str]) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(size))

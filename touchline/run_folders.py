@@ -58,15 +58,14 @@ class Folders:
 
 def scan(root: Path) -> Folders:
     """Looks for everything under `root`; links are followed to what lies under it as well, but never to a folder."""
-    found, seen = Folders(), 0
+    found = Folders()
     root = root.resolve()
 
     def note(error: OSError) -> None:
         found.notes.append(f"{error.filename}: {error.strerror}")
 
-    for place, folders, files in os.walk(root, onerror=note):
-        seen += 1
-        if seen > MAX_FOLDERS:
+    for number, (place, folders, files) in enumerate(os.walk(root, onerror=note)):
+        if number >= MAX_FOLDERS:
             found.notes.append(f"only the first {MAX_FOLDERS:,} folders were looked at: name a folder further down")
             break
         odd = [name for name in folders if not _is_text(name)]
@@ -240,11 +239,12 @@ class MetricsFile:
     def _begin(self, file: io.BufferedReader) -> None:
         file.seek(0)
         header = file.readline(1_000_000)
-        if not header.endswith(b"\n"):
-            if len(header) == 1_000_000:
+        text = header.decode("utf-8-sig")
+        if not text.endswith("\n"):
+            if len(header) == 1_000_000 or "\0" in text:
                 raise ValueError(f"{self.path.name} has no header")
             return  # just being written
-        names = next(csv.reader([header.decode("utf-8-sig")]), [])
+        names = next(csv.reader([text]), [])
         if "env_steps" not in names:
             raise ValueError(f"{self.path.name} has no column env_steps")
         self._place = names.index("env_steps")
