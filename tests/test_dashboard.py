@@ -275,7 +275,7 @@ def test_the_page_names_no_other_machine():
 
     for name in ("dashboard.html", "dashboard.css", "dashboard.js"):
         text = resources.files("touchline").joinpath(name).read_text().replace("http://www.w3.org/2000/svg", "")
-        assert re.findall(r"https?:|wss?:|url\(|@import|innerHTML|insertAdjacent|document\.write", text) == [], name
+        assert re.findall(r"https?:|wss?://|url\(|@import|innerHTML|insertAdjacent|document\.write", text) == [], name
         assert all(link.startswith(("/", "#", "data:,")) for link in re.findall(r'(?:src|href)="([^"]*)"', text))
 
 
