@@ -141,7 +141,7 @@ def read_text(path: Path) -> str:
     with path.open("rb") as file:
         text = file.read(MAX_TEXT_BYTES + 1)
     if len(text) > MAX_TEXT_BYTES:
-        raise ValueError(f"{path.name} is larger than {MAX_TEXT_BYTES // 10**6} MB")
+        raise ValueError(f"larger than {MAX_TEXT_BYTES // 10**6} MB")
     return text.decode()
 
 
@@ -149,7 +149,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object."""
     found = json.loads(read_text(path))
     if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds no object")
+        raise ValueError("holds no object")
     return found
 
 
@@ -242,11 +242,11 @@ class MetricsFile:
         text = header.decode("utf-8-sig")
         if not text.endswith("\n"):
             if len(header) == 1_000_000 or "\0" in text:
-                raise ValueError(f"{self.path.name} has no header")
+                raise ValueError("no header")
             return  # just being written
         names = next(csv.reader([text]), [])
         if "env_steps" not in names:
-            raise ValueError(f"{self.path.name} has no column env_steps")
+            raise ValueError("no column env_steps")
         self._place = names.index("env_steps")
         self.columns = [name for i, name in enumerate(names) if i != self._place]
         self._values = np.empty((0, len(self.columns)), np.float32)
