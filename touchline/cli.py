@@ -501,6 +501,22 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Writes what runs amount to, with intervals and pictures, as an HTML page and as Markdown."""
+
+    runs: Positional[tuple[str, ...]]
+    """Run directories, or folders that hold some at any depth; LABEL=FOLDER adds the label to its variants' names."""
+    out: Path = Path("report")
+    """Folder for report.html, report.md and figures/."""
+
+    def run(self) -> int:
+        from touchline.benchmarks import report
+
+        _print(f"written: {', '.join(map(str, report.write_report(self.runs, self.out)))}")
+        return 0
+
+
+@dataclass(frozen=True)
 class Tune:
     """Searches an agent's hyper-parameters: quasi-random settings, raced against each other.
 
@@ -799,6 +815,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "league": League,
     "tune": Tune,
     "benchmark": Benchmark,
+    "report": Report,
     "tournament": Tournament,
     "throughput": Throughput,
     "curiosity-audit": CuriosityAudit,
