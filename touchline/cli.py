@@ -474,8 +474,10 @@ class Benchmark:
     three attackers with shared weights (see benchmarks/suites.py)."""
     variants: tuple[str, ...] = ()
     """Only these variants of the suite; the table shows all."""
+    budget: int | None = None
+    """Environment steps of a run at most, where the suite has more; None leaves the suite's."""
     out: Path | None = None
-    """Folder of all runs; None is results/SUITE."""
+    """Folder of all runs; None is results/SUITE, and with a budget results/SUITE-BUDGET."""
     quiet: bool = False
     """No progress bars."""
 
@@ -483,7 +485,11 @@ class Benchmark:
         from touchline import tracking
         from touchline.benchmarks import suites
 
-        suite, out = suites.load(self.suite), self.out or Path("results", self.suite)
+        suite, folder = suites.load(self.suite), self.suite.replace("-", "_")
+        if self.budget is not None:
+            suite, folder = suite.within(self.budget), f"{folder}-{self.budget}"
+        out = self.out or Path("results", folder)
+        suites.refuse_other_lengths(suite, out)  # all variants stand in the table
         chosen = suite.of(self.variants) if self.variants else suite
         runs = [Path(config.out) for config in chosen.runs(out)]
 

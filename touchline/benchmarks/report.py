@@ -63,7 +63,7 @@ def _opening(runs: Sequence[Run], others: Sequence[str], sections: Sequence[Sect
             "variants": f"{len({run.variant for run in runs})}",
             "scenarios": f"{len({run.scenario for run in runs})}",
             f"seed{'s' if len(seeds) > 1 else ''} ({numbers(seeds)})": f"{len(seeds)}",
-            "environment steps": f"{sum(run.env_steps for run in runs) / 1e6:.1f} M",
+            "environment steps": _steps(sum(run.env_steps for run in runs)),
             "hours of training": f"{np.nansum([run.wall_seconds for run in runs]) / 3600:.1f}",
             "backends": ", ".join(sorted({section.conditions.backend for section in sections})),
         }
@@ -82,6 +82,10 @@ def _opening(runs: Sequence[Run], others: Sequence[str], sections: Sequence[Sect
     evaluations = {run.result["seed"] for run in finished}
     if len(evaluations) > 1:
         yield Text(f"Not all evaluations play the same held-out seeds: numbers {numbers(evaluations)}.", note=True)
+
+
+def _steps(steps: int) -> str:
+    return f"{steps / 1e6:,.1f} M" if steps < 1e8 else f"{steps / 1e6:,.0f} M"
 
 
 def _state(run: Run) -> str:
@@ -135,8 +139,9 @@ def _comparison(comparison: Comparison, section: Section, looks: Mapping[str, Lo
         yield Text(_FEW_SEEDS, note=True)
         yield report_tables.aggregates(found)
         return
-    pairs = {(x, y): statistics.improvement(scores[x], scores[y]) for x, y in combinations(scores, 2)}
-    panels = [report_figures.aggregate(i, found, looks, f"{name}-aggregate") for i in range(len(AGGREGATES))]
+    pairs = dict(_improvement(scores, *pair) for pair in combinations(scores, 2))
+    shown = range(len(AGGREGATES) if len(drills) > 1 else 1)  # of one drill all but the IQM say the same
+    panels = [report_figures.aggregate(i, found, looks, f"{name}-aggregate") for i in shown]
     profiles = {variant: statistics.profile(values) for variant, values in scores.items()}
     panels.append(report_figures.profiles(profiles, looks, f"{name}-profile"))
     if pairs:
@@ -145,6 +150,14 @@ def _comparison(comparison: Comparison, section: Section, looks: Mapping[str, Lo
     yield report_tables.aggregates(found)
     if pairs:
         yield report_tables.improvements(pairs)
+
+
+def _improvement(scores: Mapping[str, np.ndarray], x: str, y: str) -> tuple[tuple[str, str], statistics.Interval]:
+    """A pair, the one that is more probably the better first, and the probability."""
+    found = statistics.improvement(scores[x], scores[y])
+    if found.value[0] < 0.5:
+        x, y, found = y, x, statistics.improvement(scores[y], scores[x])
+    return (x, y), found
 
 
 def _code(name: str) -> str:

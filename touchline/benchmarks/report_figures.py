@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from touchline.benchmarks import report_runs
 from touchline.benchmarks.published import Published
@@ -66,7 +67,7 @@ _VARIABLES = {INK: "ink", DIM: "dim", GRID: "line"} | {c: f"c{i}" for i, c in en
 
 
 class Look(NamedTuple):
-    """How a variant is drawn; colour, dashes and marker differ together, so that no one needs the colours."""
+    """How a variant is drawn: seven colours, each with a marker of its own, then again with dashes, then dotted."""
 
     number: int
     colour: str
@@ -179,10 +180,10 @@ def outcomes(
     """Frozen policies of every seed, their mean with its interval, and published numbers, hollow and grey."""
     is_match = any(_is_match(section, scenario))
     name, scale = ("score/goal_difference_per_game", 1.0) if is_match else ("score/success_rate", 100.0)
-    metric = "goal_difference" if is_match else "success"
+    metrics = ("goal_difference",) if is_match else ("success", "score")
     rows = [(variant, section.finished(variant, scenario)) for variant in section.variants]
     rows = [(variant, runs) for variant, runs in rows if runs]
-    beside = [one for one in beside if one.metric == metric and one.players == str(section.conditions.left)]
+    beside = [one for one in beside if one.metric in metrics and one.players == str(section.conditions.left)]
     if not rows:
         return None
 
@@ -212,7 +213,7 @@ def outcomes(
 
 def _published_label(one: Published) -> str:
     steps = "" if one.steps is None else f", {one.steps:g} M"
-    return f"published: {one.method.split(',')[0]}{steps}"
+    return f"published: {one.method}{steps}"
 
 
 def _outcome(axes: Any, height: int, scores: np.ndarray, look: Look) -> None:
@@ -295,7 +296,7 @@ def improvements(found: Mapping[tuple[str, str], Interval], name: str) -> Panel:
         axes.set_xlabel("P(X > Y), %; equal ones have 50")
         axes.grid(False, axis="y")
 
-    return Panel(name, "Probability of improvement, pair by pair", draw, (4.3, max(2.9, 0.85 + 0.23 * len(found))))
+    return Panel(name, "Probability of improvement, pair by pair", draw, (4.3, 0.85 + 0.23 * max(2, len(found))))
 
 
 def _matrix(found: Mapping[tuple[str, str], Interval], name: str) -> Panel:
@@ -368,4 +369,8 @@ def write_png(panels: Sequence[Panel], path: Path, styles: Mapping[str, Look], *
                 for look in styles.values()
             ]
             figure.legend(handles, list(styles), loc="outside lower center", ncols=columns * 3, frameon=False)
-        figure.savefig(path, format="png", metadata={"Software": None})
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+    with Image.open(picture) as full:  # a palette is a third of the size
+        full.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path)

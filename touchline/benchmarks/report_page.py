@@ -100,7 +100,7 @@ def _html(block: Block) -> str:
         case Text(text, note):
             return f'<p class="note">{_inline(text)}</p>' if note else f"<p>{_inline(text)}</p>"
         case Facts(facts):
-            cells = "".join(f"<div><dd>{_inline(v)}</dd><dt>{_inline(k)}</dt></div>" for k, v in facts.items())
+            cells = "".join(f"<div><dt>{_inline(k)}</dt><dd>{_inline(v)}</dd></div>" for k, v in facts.items())
             return f'<dl class="facts">{cells}</dl>'
         case Table():
             return _html_table(block)

@@ -227,8 +227,8 @@ def read(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
             root = Path(rest)
         if not root.is_dir():
             raise FileNotFoundError(f"no folder {root}: give run directories, or folders that hold some")
-        before = len(found) + len(others)
-        for config in sorted(root.rglob("config.json")):
+        configs = sorted(root.rglob("config.json"))
+        for config in configs:
             folder = config.parent
             if folder.resolve() in found:
                 continue
@@ -238,7 +238,7 @@ def read(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
                 others.append(name)
                 continue
             found[folder.resolve()] = _run(folder, name, settings, label)
-        if before == len(found) + len(others):
+        if not configs:
             raise ValueError(f"no run in {root}: a run directory holds config.json and metrics.csv")
     return list(found.values()), others
 

@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 SEED = 20_210_813
 REPETITIONS = {"aggregates": 5_000, "others": 2_000}
 FEWEST_SEEDS = 3
-"""With fewer there is no interval: two or three equal draws are most of what a bootstrap of them sees."""
+"""With fewer there is no interval: half of what a bootstrap draws from two seeds is one of them twice."""
 
 AGGREGATES: dict[str, Callable[[np.ndarray], float]] = {
     "IQM": metrics.aggregate_iqm,
@@ -64,7 +64,7 @@ def aggregates(scores: np.ndarray) -> Interval:
     def every(scores: np.ndarray) -> np.ndarray:
         return np.array([function(scores) for function in AGGREGATES.values()])
 
-    return _interval(every, scores, repetitions=REPETITIONS["aggregates"])
+    return _interval(every, scores, what="aggregates")
 
 
 def profile(scores: np.ndarray) -> Interval:
@@ -100,13 +100,11 @@ def iqm_band(curves: np.ndarray) -> Interval:
     return Interval(value, low, high)
 
 
-def _interval(
-    function: Callable[..., np.ndarray], *scores: np.ndarray, repetitions: int = REPETITIONS["others"]
-) -> Interval:
+def _interval(function: Callable[..., np.ndarray], *scores: np.ndarray, what: str = "others") -> Interval:
     value = function(*scores)
     if min(map(len, scores)) < FEWEST_SEEDS:
         return Interval(value, None, None)
     strata = _Strata(*scores) if len(scores) == 1 else _IndependentStrata(*scores)
     strata.generator = np.random.default_rng(SEED)
-    low, high = strata.conf_int(function, reps=repetitions, size=CONFIDENCE, method="percentile")
+    low, high = strata.conf_int(function, reps=REPETITIONS[what], size=CONFIDENCE, method="percentile")
     return Interval(value, low, high)

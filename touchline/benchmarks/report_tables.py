@@ -109,6 +109,7 @@ def _published(one: Published) -> list[str]:
     source = published.SOURCES[one.source]
     scale, digits, unit = {
         "success": (100, 1, "%"),
+        "score": (1, 2, "score"),
         "goal_difference": (1, 2, "goals"),
         "return": (1, 2, "return"),
     }[one.metric]
