@@ -311,6 +311,19 @@ def test_a_folder_without_runs_is_refused(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("package", ["rliable", "matplotlib"])
+def test_a_missing_package_is_told_with_the_extra_that_brings_it(package, tmp_path):
+    code = (
+        "import sys; sys.modules[sys.argv[1]] = None; from touchline import cli;"
+        "sys.exit(cli.run(['report', sys.argv[2], '--out', sys.argv[3]]))"
+    )
+    make_run(tmp_path / "runs", "ppo", CLOSE, 0, 100)
+    command = [sys.executable, "-c", code, package, str(tmp_path / "runs"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f"touchline report: a report needs {package}: pip install 'touchline[report]'\n"
+
+
 def test_wall_clock_and_speed_of_a_run_that_has_no_seconds_are_not_made_up(tmp_path):
     folder = make_run(tmp_path, "sb3", CLOSE, 0, 100)
     text = (folder / "metrics.csv").read_text()
