@@ -6,17 +6,19 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from matplotlib.figure import Figure
 from report_folders import EPISODES, make_match, make_run
 from rliable import metrics
 
 from touchline import cli
-from touchline.benchmarks import published, report, report_runs, report_statistics, report_tables
+from touchline.benchmarks import published, report, report_figures, report_runs, report_statistics, report_tables
 from touchline.benchmarks.report_runs import SUCCESS, WINDOW
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +95,18 @@ def test_the_better_one_improves_with_more_than_half_and_equals_with_half():
 def test_a_profile_falls_from_all_runs_to_none():
     found = report_statistics.profile(np.array([[0.25, 0.75], [0.25, 0.75], [0.25, 0.75]]))
     assert found.value[[0, 24, 50, 75]].tolist() == [1.0, 1.0, 0.5, 0.0]
+
+
+def test_many_pairs_are_a_matrix_in_the_order_of_the_variants():
+    names = ["a", "b", "c", "d", "e", "f"]
+    pairs = {}
+    for x, y in combinations(range(6), 2):  # the later the better: it comes first in its pair
+        pairs[names[y], names[x]] = report_statistics.Interval(np.array([0.9]), None, None)
+    axes = Figure().add_subplot()
+    report_figures.improvements(names, pairs, "p").draw(axes)
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    shown = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
+    assert shown[5, 0] == "90" and shown[0, 5] == "10" and (2, 2) not in shown
 
 
 def test_two_seeds_have_no_interval():

@@ -89,9 +89,10 @@ class Published:
 
 def _matches(source: str, rows: dict[str, tuple[float, tuple[tuple[float, float], ...]]]) -> list[Published]:
     """Easy, medium and hard of a method and its millions of steps."""
+    reward = SOURCES[source].where.split(", ")[1]
     scenarios = ("11_vs_11_easy_stochastic", "11_vs_11_stochastic", "11_vs_11_hard_stochastic")
     return [
-        Published(scenario, method, "goal_difference", value, source, spread, steps)
+        Published(scenario, f"{method}, {reward}", "goal_difference", value, source, spread, steps)
         for method, (steps, values) in rows.items()
         for scenario, (value, spread) in zip(scenarios, values, strict=True)
     ]
@@ -112,7 +113,7 @@ def _gbrl(scenario: str, network: float, trees: float) -> list[Published]:
 def _small(steps: float, method: str, *values: float) -> list[Published]:
     scenarios = ("11_vs_11_easy_stochastic", "11_vs_11_stochastic", "11_vs_11_hard_stochastic")
     return [
-        Published(scenario, method, "goal_difference", value, "ieee", steps=steps)
+        Published(scenario, f"{method}, checkpoint reward", "goal_difference", value, "ieee", steps=steps)
         for scenario, value in zip(scenarios, values, strict=True)
     ]
 

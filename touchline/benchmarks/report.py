@@ -145,7 +145,7 @@ def _comparison(comparison: Comparison, section: Section, looks: Mapping[str, Lo
     profiles = {variant: statistics.profile(values) for variant, values in scores.items()}
     panels.append(report_figures.profiles(profiles, looks, f"{name}-profile"))
     if pairs:
-        panels.append(report_figures.improvements(pairs, f"{name}-improvement"))
+        panels.append(report_figures.improvements(list(scores), pairs, f"{name}-improvement"))
     yield Figures(f"{name}-aggregates", panels, {variant: looks[variant] for variant in scores})
     yield report_tables.aggregates(found)
     if pairs:
@@ -188,7 +188,7 @@ _CURVES = (
 _OUTCOMES = (
     "Frozen policies. Hollow: every seed; bar: their mean, with its interval from three seeds on. A single seed is "
     "filled, with the interval over its episodes. Grey and hollow: published with as many players, ± standard "
-    "deviation."
+    "deviation. Axes differ from picture to picture."
 )
 _RUNS = (
     "Commit and machine are those that the evaluation wrote down (a + behind a commit: files were changed); a suite "

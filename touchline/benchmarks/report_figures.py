@@ -199,13 +199,16 @@ def outcomes(
         axes.set_yticks(range(len(labels)), labels)
         for number, label in enumerate(axes.get_yticklabels()):
             label.set(color=INK) if number < len(rows) else label.set(color=DIM, style="italic")
-        axes.set(title=scenario, ylim=(len(labels) - 0.4, -0.6))
+        axes.set_title(scenario, loc="right")  # there is room for it, however long the labels are
+        axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.grid(False, axis="y")
         if is_match:
             axes.axvline(0, color=DIM, lw=0.8)
             axes.set_xlabel("goal difference per game")
         else:
-            axes.set(xlim=(-2, 102), xlabel="success, %")
+            shown = [scale * x for _, runs in rows for run in runs for x in run.score(name)]
+            shown += [scale * (one.value + sign * (one.spread or 0)) for one in beside for sign in (-1, 1)]
+            axes.set(xlim=_share_limits(max(0.0, min(shown)), min(100.0, max(shown))), xlabel="success, %")
 
     height = 0.85 + 0.23 * (len(rows) + len(beside))
     return Panel(f"outcomes-{scenario}", f"Frozen policies on {scenario}", draw, (4.3, height))
@@ -277,10 +280,10 @@ def profiles(found: Mapping[str, Interval], styles: Mapping[str, Look], name: st
     return Panel(name, "Performance profiles", draw)
 
 
-def improvements(found: Mapping[tuple[str, str], Interval], name: str) -> Panel:
-    """Probabilities of improvement: of few pairs with intervals, of many as a matrix."""
+def improvements(variants: Sequence[str], found: Mapping[tuple[str, str], Interval], name: str) -> Panel:
+    """Probabilities of improvement: of few pairs with intervals, of many as a matrix in the variants' order."""
     if len(found) > MOST_PAIRS:
-        return _matrix(found, name)
+        return _matrix(variants, found, name)
 
     def draw(axes: Any) -> None:
         for height, interval in enumerate(found.values()):
@@ -299,8 +302,7 @@ def improvements(found: Mapping[tuple[str, str], Interval], name: str) -> Panel:
     return Panel(name, "Probability of improvement, pair by pair", draw, (4.3, 0.85 + 0.23 * max(2, len(found))))
 
 
-def _matrix(found: Mapping[tuple[str, str], Interval], name: str) -> Panel:
-    names = list(dict.fromkeys(name for pair in found for name in pair))
+def _matrix(names: Sequence[str], found: Mapping[tuple[str, str], Interval], name: str) -> Panel:
     values = np.full((len(names), len(names)), math.nan)
     for (x, y), interval in found.items():
         i, j = names.index(x), names.index(y)

@@ -69,6 +69,9 @@ class Figures:
     only: str = ""
 
 
+_WIDE = 5.0
+"""Inches; wider panels take two columns of a page."""
+
 Block = Heading | Text | Facts | Table | Figures
 
 
@@ -107,8 +110,13 @@ def _html(block: Block) -> str:
         case Figures(only="markdown"):
             return ""
         case Figures(panels=panels, looks=looks):
-            pictures = "".join(f"<figure>{report_figures.svg(panel)}</figure>" for panel in panels)
+            pictures = "".join(map(_html_figure, panels))
             return f'{_legend(looks)}<div class="figures">{pictures}</div>'
+
+
+def _html_figure(panel: Panel) -> str:
+    wide = ' class="wide"' if panel.size[0] > _WIDE else ""
+    return f"<figure{wide}>{report_figures.svg(panel)}</figure>"
 
 
 def _legend(looks: Mapping[str, Look]) -> str:
