@@ -170,7 +170,7 @@ def _share_limits(low: float, high: float) -> tuple[float, float]:
     if high < 40:
         return -0.02 * max(5.0, 1.25 * high), max(5.0, 1.25 * high)
     if low > 60:
-        return 100 - max(5.0, 1.25 * (100 - low)), 100 + 0.02 * max(5.0, 1.25 * (100 - low))
+        return 100 - max(25.0, 1.25 * (100 - low)), 100.5
     return -2.0, 102.0
 
 

@@ -172,7 +172,8 @@ def markdown(title: str, blocks: Sequence[Block], figures: Path) -> str:
                 parts.append(_markdown_table(block.head, block.rows, block.kinds))
             case Figures(name, panels, looks, only) if only != "html" and panels:
                 report_figures.write_png(panels, figures / f"{name}.png", looks)
-                parts.append(f"![{panels[0].about}]({figures.name}/{name}.png)")
+                about = "; ".join(panel.about for panel in panels)
+                parts.append(f"![{about}]({figures.name}/{name}.png)")
     return "\n\n".join(parts) + "\n"
 
 
