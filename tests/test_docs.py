@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,19 @@ def shortened(command):
     return words
 
 
+def serves_until_interrupted(command):
+    """A command that goes on until Ctrl-C: its page is there meanwhile."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = re.search(r"http://\S+", process.stdout.readline())[0]
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                assert b"touchline dashboard" in answer.read()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_a_page_runs_as_written(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -54,6 +69,10 @@ def test_a_page_runs_as_written(page, tmp_path, monkeypatch):
             for line in filter(None, map(str.strip, body.splitlines())):
                 assert line.startswith("touchline "), f"{page.name}: only touchline commands are run, got {line!r}"
                 command = [sys.executable, "-m", "touchline.cli", *shortened(line)[1:]]
+                if command[3] == "dashboard":
+                    serves_until_interrupted([*command, "--port", "0"])
+                    ran += 1
+                    continue
                 done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"})
                 assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
                 ran += 1
