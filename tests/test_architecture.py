@@ -31,7 +31,8 @@ OPTIONAL = {
     "wandb": {"wandb_tracker.py"},
     "ray": {"agents/parts/ray_actors.py"},
     "envpool": set(),
-    "matplotlib": {"benchmarks/curiosity_audit.py", "benchmarks/heat_map.py"},
+    "matplotlib": {"benchmarks/curiosity_audit.py", "benchmarks/heat_map.py", "benchmarks/report_figures.py"},
+    "rliable": {"benchmarks/report_statistics.py"},
     "gym": set(),
     "cv2": set(),
 }

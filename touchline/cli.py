@@ -476,8 +476,10 @@ class Benchmark:
     three attackers with shared weights (see benchmarks/suites.py)."""
     variants: tuple[str, ...] = ()
     """Only these variants of the suite; the table shows all."""
+    budget: int | None = None
+    """Environment steps of a run at most, where the suite has more; None leaves the suite's."""
     out: Path | None = None
-    """Folder of all runs; None is results/SUITE."""
+    """Folder of all runs; None is results/SUITE, and with a budget results/SUITE-BUDGET."""
     quiet: bool = False
     """No progress bars."""
 
@@ -485,7 +487,11 @@ class Benchmark:
         from touchline import tracking
         from touchline.benchmarks import suites
 
-        suite, out = suites.load(self.suite), self.out or Path("results", self.suite)
+        suite, folder = suites.load(self.suite), self.suite.replace("-", "_")
+        if self.budget is not None:
+            suite, folder = suite.within(self.budget), f"{folder}-{self.budget}"
+        out = self.out or Path("results", folder)
+        suites.refuse_other_lengths(suite, out)  # all variants stand in the table
         chosen = suite.of(self.variants) if self.variants else suite
         runs = [Path(config.out) for config in chosen.runs(out)]
 
@@ -500,6 +506,22 @@ class Benchmark:
         if missing:
             _print(f"{missing} of {len(runs)} runs are missing; the same command goes on")
         return 130 if missing else 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Writes what runs amount to, with intervals and pictures, as an HTML page and as Markdown."""
+
+    runs: Positional[tuple[str, ...]]
+    """Run directories, or folders that hold some at any depth; LABEL=FOLDER adds the label to its variants' names."""
+    out: Path = Path("report")
+    """Folder for report.html, report.md and figures/."""
+
+    def run(self) -> int:
+        from touchline.benchmarks import report
+
+        _print(f"written: {', '.join(map(str, report.write_report(self.runs, self.out)))}")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -819,6 +841,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "league": League,
     "tune": Tune,
     "benchmark": Benchmark,
+    "report": Report,
     "tournament": Tournament,
     "dashboard": Dashboard,
     "throughput": Throughput,

@@ -51,6 +51,7 @@ LIBRARY_FOLDERS = (
 EXTRAS = {
     "sb3": ("stable-baselines3", "stable_baselines3"),
     "plots": ("matplotlib", "matplotlib"),
+    "report": ("rliable", "rliable"),
     "envpool": ("envpool", "envpool"),
     "track": ("wandb", "wandb"),
 }

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import types
 
 import numpy as np
@@ -391,7 +392,8 @@ def test_eval_json_holds_metrics_conditions_and_every_episode(tmp_path):
     first, single = content["results"]
     assert first["metrics"]["score/success_rate"]["value"] == results[0].metrics["score/success_rate"].value
     assert first["rows"] == list(results[0].rows)
-    assert {"scenario", "backend", "control", "seed", "episodes", "env_steps", "commit"} <= first.keys()
+    assert {"scenario", "backend", "control", "seed", "episodes", "env_steps", "commit", "machine"} <= first.keys()
+    assert re.search(r", \d+ cores", first["machine"])
     assert single["metrics"]["time/length_steps"]["low"] is None
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["eval.json"]
 

@@ -142,3 +142,34 @@ def test_a_variant_may_play_some_scenarios_only_and_the_table_shows_what_is_aske
     with (tmp_path / "toy/ppo-0/metrics.csv").open(newline="") as file:
         lengths = [float(row["episode/length_steps"]) for row in csv.DictReader(file) if row["episode/length_steps"]]
     assert rows[0].endswith(f"| {sum(lengths) / len(lengths):.1f} |")
+
+
+def test_a_budget_caps_the_longer_runs_alone():
+    suite = replace(SUITE, total_steps={"toy": 4_000, "other": 300}).within(1_000)
+    assert suite.total_steps == {"toy": 1_000, "other": 300}
+    with pytest.raises(ValueError, match="at least one environment step"):
+        SUITE.within(0)
+
+
+def test_runs_of_another_length_are_refused_before_anything_is_trained(tmp_path):
+    short = replace(SUITE.within(1_000), seeds=(0,), total_steps={"toy": 1_000})
+    made = list(suites.run_suite(short, tmp_path, make_envs=toy, judge=judge))
+    assert json.loads((made[0][1] / "config.json").read_text())["total_steps"] == 1_000
+    with pytest.raises(ValueError, match="ppo-0 is a run of 1,000 environment steps, and 4,000 are asked for"):
+        run(tmp_path)
+    assert not (tmp_path / "other").exists()
+    assert list(suites.run_suite(short, tmp_path, make_envs=toy, judge=judge)) == []
+
+
+def test_the_command_runs_a_budget_in_a_folder_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(suites.SUITES, "tiny_one", replace(SUITE, variants={}))
+    assert cli.run(["benchmark", "--suite", "tiny-one", "--budget", "500", "--quiet"]) == 0
+    seen = []
+    monkeypatch.setattr(suites, "run_suite", lambda suite, out, **options: seen.append((suite, str(out))) or ())
+    assert cli.run(["benchmark", "--suite", "tiny-one", "--budget", "500", "--quiet"]) == 0
+    assert cli.run(["benchmark", "--suite", "tiny_one", "--quiet"]) == 0
+    assert [(suite.total_steps["toy"], out) for suite, out in seen] == [
+        (500, "results/tiny_one-500"),
+        (4_000, "results/tiny_one"),
+    ]

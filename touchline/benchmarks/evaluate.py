@@ -17,6 +17,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ import numpy as np
 from rich.table import Table
 
 from touchline.benchmarks.policies import Policy, against, checked_actions, is_engine, load_policy
+from touchline.benchmarks.throughput import machine_name
 from touchline.envs.actions import num_actions
 from touchline.replay import ReplayWriter
 
@@ -140,6 +142,7 @@ class EvalResult:
             length, terminated, truncated, and the numbers of the environment's episode statistics.
         env_steps: steps of all counted episodes together.
         replays: files written on request.
+        machine: that it was played on: processor, number of cores, and the graphics card that torch sees.
     """
 
     policy: str
@@ -157,6 +160,7 @@ class EvalResult:
     commit: str | None
     rows: tuple[dict[str, Any], ...]
     replays: tuple[str, ...] = ()
+    machine: str | None = None
 
     @property
     def metrics(self) -> dict[str, Estimate]:
@@ -298,6 +302,7 @@ def evaluate(
         commit=_commit(),
         rows=tuple(rows),
         replays=tuple(paths),
+        machine=_machine(),
     )
 
 
@@ -420,6 +425,13 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
+
+
+def _machine() -> str:
+    """Processor, cores, and the graphics card if torch is there and sees one."""
+    torch = sys.modules.get("torch")  # scripted players do without it
+    card = f", {torch.cuda.get_device_name()}" if torch is not None and torch.cuda.is_available() else ""
+    return machine_name() + card
 
 
 # ---- tables ------------------------------------------------------------------------------------------------

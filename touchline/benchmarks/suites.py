@@ -51,6 +51,12 @@ class Suite:
                 raise ValueError(f"no variant {name!r} in this suite; there are {', '.join(self.variants)}")
         return replace(self, variants={name: self.variants[name] for name in variants})
 
+    def within(self, budget: int) -> Suite:
+        """The same with at most so many environment steps a run."""
+        if budget < 1:
+            raise ValueError(f"expected a budget of at least one environment step a run, got {budget}")
+        return replace(self, total_steps={name: min(steps, budget) for name, steps in self.total_steps.items()})
+
     def runs(self, out: Path | str) -> Iterator[TrainConfig]:
         """The configs of all runs; they lie in OUT/SCENARIO/VARIANT-SEED."""
         for seed in self.seeds:
@@ -174,7 +180,8 @@ SUITES = {
 
 
 def load(name: str) -> Suite:
-    """A suite by name; a wrong name says what exists."""
+    """A suite by name, with - for _ as one likes; a wrong name says what exists."""
+    name = name.replace("-", "_")
     if name not in SUITES:
         raise ValueError(f"no {name!r} in suites; there are {', '.join(sorted(SUITES))}")
     return SUITES[name]
@@ -188,6 +195,20 @@ def folder_of(out: Path | str, scenario: str, variant: str, seed: int) -> Path:
 def is_done(folder: Path) -> bool:
     """Trained to its end and evaluated."""
     return (folder / "eval.json").exists()
+
+
+def refuse_other_lengths(suite: Suite, out: Path | str) -> None:
+    """Raises if there are runs of the suite in a folder that were trained for another number of steps."""
+    for config in suite.runs(out):
+        path = Path(config.out, "config.json")
+        if not path.exists():
+            continue
+        steps = json.loads(path.read_text())["total_steps"]
+        if steps != config.total_steps:
+            raise ValueError(
+                f"{config.out} is a run of {steps:,} environment steps, and {config.total_steps:,} are asked for: "
+                "runs of different lengths do not go into one table; give another --out, or that --budget"
+            )
 
 
 def run_suite(
@@ -206,9 +227,10 @@ def run_suite(
         trackers: watch the training of a config.
 
     Ends early, without an error, when a training is interrupted. Several processes may share a suite: each leaves the
-    runs alone that another is at.
+    runs alone that another is at. Runs of other lengths in `out` are refused.
     """
     judge = judge or evaluate_run
+    refuse_other_lengths(suite, out)
     for config in suite.runs(out):
         folder = Path(config.out)
         with _claim(folder) as mine:
