@@ -26,7 +26,7 @@ test-all: setup
 	$(PYTEST)
 
 docs: setup
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 audit: setup
 	$(BIN)/touchline curiosity-audit --quick

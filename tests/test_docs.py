@@ -30,7 +30,7 @@ import docs_tables  # noqa: E402
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?:<!-- not run: (.+?) -->\n+)?```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = "touchline python python3 pip make git ray torchrun mkdocs tensorboard wandb apt-get docker cd".split()
-SHORTER = {"--total-steps": 4096, "--generation-steps": 2048, "--episodes": 4, "--games": 2, "--num-envs": 4}
+SHORTER = {"--total-steps": 2048, "--generation-steps": 1024, "--episodes": 4, "--games": 2, "--num-envs": 4}
 SHORTER |= {"--trials": 2}
 
 
@@ -58,7 +58,7 @@ def shortened(words):
     if words[0] == "train":
         words.append("--quiet")
         if "--resume" in words:
-            words[words.index("--total-steps") + 1] = "6144"
+            words[words.index("--total-steps") + 1] = "3072"
         else:
             words += ["--num-envs", "8"] if "--num-envs" not in words else []
     if words[0] == "league":
@@ -191,7 +191,6 @@ def test_generated_tables_are_those_of_the_code(page):
     assert docs_tables.filled_in(page.read_text()) == page.read_text(), "run `python scripts/docs_tables.py`"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not there: pip install touchline[docs]")
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
