@@ -26,6 +26,7 @@ test-all: setup
 	$(PYTEST)
 
 docs: setup
+	$(BIN)/python scripts/docs_tables.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 audit: setup

@@ -1,8 +1,8 @@
 """The documentation is true: what it shows runs as written, only shorter, and its tables say what the code says.
 
-A fence of `sh` or `python` is executed; every page is one reader's session, from top to bottom. What cannot be (it takes
-hours, or changes the machine) stands under a line `<!-- not run: why -->`, and its touchline commands must still be
-understood by the command line.
+A fence of `sh` or `python` is executed; every page is one reader's session, from top to bottom. What cannot be (it
+takes hours, or changes the machine) stands under a line `<!-- not run: why -->`, and its touchline commands must still
+be understood by the command line.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ import docs_tables  # noqa: E402
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?:<!-- not run: (.+?) -->\n+)?```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROGRAMS = "touchline python python3 pip make git ray torchrun mkdocs tensorboard wandb apt-get docker cd".split()
+PROGRAMS = ("touchline", "python", "pip", "make", "git", "ray", "torchrun", "mkdocs", "tensorboard", "apt-get", "cd")
 SHORTER = {"--total-steps": 2048, "--generation-steps": 1024, "--episodes": 4, "--games": 2, "--num-envs": 4}
 SHORTER |= {"--trials": 2}
 
@@ -79,15 +79,12 @@ def reader(tmp_path, monkeypatch):
     loaded = set(sys.modules)
     for room in (touchline.agents, touchline.curiosity):
         monkeypatch.setattr(room, "__path__", list(room.__path__))
-    monkeypatch.setattr(obs, "OBSERVATIONS", obs.OBSERVATIONS)
-    for registry in (obs.OBSERVATIONS, rewards.REWARDS):
-        for name, kind in registry.items():
-            monkeypatch.setitem(registry, name, kind)
-    known = {id(registry): set(registry) for registry in (obs.OBSERVATIONS, rewards.REWARDS)}
+    registries = obs.OBSERVATIONS, rewards.REWARDS
+    known = [dict(registry) for registry in registries]
     yield tmp_path
-    for registry in (obs.OBSERVATIONS, rewards.REWARDS):
-        for name in set(registry) - known[id(registry)]:
-            del registry[name]
+    for registry, before in zip(registries, known, strict=True):
+        registry.clear()
+        registry.update(before)
     for name in set(sys.modules) - loaded:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
@@ -119,7 +116,7 @@ def test_a_page_runs_as_written(page, reader, monkeypatch, capsys):
             exec(compile(body, page.name, "exec"), names)
         elif language == "sh":
             for line in lines(body):
-                assert re.match(r"touchline |python \w+\.py ", line), f"{page.name}: only touchline is run, got {line!r}"
+                assert re.match(r"touchline |python \w+\.py ", line), f"{page.name}: cannot run {line!r}"
                 run_command(line, monkeypatch, capsys)
 
 
@@ -191,13 +188,13 @@ def test_generated_tables_are_those_of_the_code(page):
     assert docs_tables.filled_in(page.read_text()) == page.read_text(), "run `python scripts/docs_tables.py`"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not there: pip install touchline[docs]")
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="no mkdocs: pip install 'touchline[docs]'")
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     pages = sorted((tmp_path / "site").rglob("*.html"))
-    assert len(pages) > 20
+    assert len(pages) > 20 and (tmp_path / "site/results/agents/ppo.png").exists()
     for page in pages:
         fetched = re.findall(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(https?:[^\"\s>]+)", page.read_text())
         assert not fetched, f"{page.name} fetches {fetched}"
