@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from touchline.benchmarks import presets
 from touchline.envs import global_state
 from touchline.envs import observations as obs
 from touchline.envs.actions import ACTION_SETS
@@ -143,6 +144,11 @@ def test_keys_of_raw_and_info_are_all_there():
 def test_statistics_are_all_there():
     told = re.split(r"^Statistics of an episode:", PAGE, flags=re.MULTILINE)[1].split("\n\n")[0]
     assert set(EpisodeStatistics(1).summary()) <= set(names(told))
+
+
+def test_every_preset_is_on_the_page_on_training():
+    page = (DOCS / "training.md").read_text()
+    assert {name for row in rows("Training", page) for name in names(row[0])} == set(presets.PRESETS)
 
 
 def test_the_global_state_is_tiled():
