@@ -1,6 +1,6 @@
 """A real browser for tests: Debian's Chromium, driven over WebDriver (https://www.w3.org/TR/webdriver2) by http.client.
 
-Nothing but the standard library; the page under test comes from a file.
+Nothing but the standard library; the page under test comes from a file or a server of the test.
 """
 
 from __future__ import annotations
@@ -99,9 +99,13 @@ class Browser:
 
     def open(self, page: Path, where: str = "") -> None:
         """Loads a file and waits until it says that it is ready; `where` comes after the #."""
+        self.visit(page.resolve().as_uri() + (f"#{where}" if where else ""))
+
+    def visit(self, url: str, ready: str = "touchline.ready") -> None:
+        """Loads a page from anywhere and waits for a promise of its."""
         self._call("POST", f"{self._session}/url", {"url": "about:blank"})  # else a new # is no new load
-        self._call("POST", f"{self._session}/url", {"url": page.resolve().as_uri() + (f"#{where}" if where else "")})
-        self.run("await touchline.ready")
+        self._call("POST", f"{self._session}/url", {"url": url})
+        self.run(f"await {ready}")
 
     def run(self, code: str) -> Any:
         """The value that the body of an async function returns in the page."""

@@ -9,8 +9,10 @@ import importlib.util
 import re
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ import docs_tables  # noqa: E402
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?:<!-- not run: (.+?) -->\n+)?```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROGRAMS = ("touchline", "python", "pip", "make", "git", "ray", "torchrun", "mkdocs", "tensorboard", "apt-get", "cd")
+PROGRAMS = ("touchline", "python", "pip", "make", "git", "ray", "torchrun", "tensorboard", "apt-get", "cd", "ssh")
 SHORTER = {"--total-steps": 2048, "--generation-steps": 1024, "--episodes": 4, "--games": 2, "--num-envs": 4}
 SHORTER |= {"--trials": 2}
 
@@ -90,10 +92,26 @@ def reader(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+def serves_until_interrupted(words):
+    """A command that goes on until Ctrl-C: its page is there meanwhile."""
+    command = [sys.executable, "-m", "touchline.cli", *words, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = re.search(r"http://\S+", process.stdout.readline())[0]
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                assert b"touchline dashboard" in answer.read()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+
+
 def run_command(line, monkeypatch, capsys):
     """Runs `touchline ...`, or `python FILE ...`, where FILE ends in touchline's command line, in this process."""
     words = shlex.split(line)
     program, words = (words[0], words[1:]) if words[0] == "touchline" else (words[1], words[2:])
+    if program == "touchline" and words[0] == "dashboard":
+        return serves_until_interrupted(words)
     if program == "touchline":
         code = cli.run(shortened(words))
     else:

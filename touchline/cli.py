@@ -166,6 +166,8 @@ class Train:
     """How they are drawn, e.g. `--opponent-config snapshot_interval=200000` (fields in touchline/opponents.py)."""
     trust: bool = False
     """Opponents may be SB3 zips: they hold pickles, which run code when they are opened."""
+    teacher: str | None = None
+    """A policy whose actions PPO imitates while it learns, less and less: a scripted name, a run directory, a file."""
     init: str | None = None
     """A run directory whose networks the training begins with."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -717,6 +719,24 @@ class Tournament:
 
 
 @dataclass(frozen=True)
+class Dashboard:
+    """Serves a page, to this machine alone, with live curves, ratings, tables and replays of all runs in a folder."""
+
+    runs: Positional[Path] = Path("runs")
+    """The folder; runs, leagues, tournaments and suites are found at any depth."""
+    port: int = 8642
+    """0 takes a free one."""
+
+    def run(self) -> int:
+        from touchline import dashboard
+
+        server = dashboard.DashboardServer(dashboard.Dashboard(self.runs), self.port)
+        _print(f"dashboard of {self.runs}: {server.url}  (Ctrl-C ends it)", markup=False, highlight=False)
+        dashboard.serve(server)
+        return 0
+
+
+@dataclass(frozen=True)
 class Throughput:
     """Measures environment steps per second, side by side in one run, and names the machine."""
 
@@ -800,6 +820,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "tune": Tune,
     "benchmark": Benchmark,
     "tournament": Tournament,
+    "dashboard": Dashboard,
     "throughput": Throughput,
     "curiosity-audit": CuriosityAudit,
 }

@@ -48,6 +48,8 @@ def assemble(config: TrainConfig, spec: EnvSpec, *, device: str = "cpu") -> Asse
     if config.value_target in value_targets.NAMES:
         values["value_target"] = config.value_target
     agent_config = config_of(module.Config, values)
+    if config.teacher is not None and not hasattr(agent_config, "teacher_coef"):
+        raise ValueError(f"{config.agent} does not learn from a teacher: take ppo")
     bonuses = bonuses_of(config, spec, device)
     target = target_of(config, agent_config, spec, device)
     options: dict[str, Any] = {"bonus_streams": [s for bonus in bonuses.values() for s in bonus.streams]}

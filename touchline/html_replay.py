@@ -69,6 +69,17 @@ def write_html(
     path = Path(path)
     if path.suffix != ".html":
         raise ValueError(f"expected a path that ends with .html, got {path}")
+    return _write(path, html_page(replays, versus=versus, titles=titles, series=series))
+
+
+def html_page(
+    replays: Replay | Sequence[Replay],
+    *,
+    versus: Replay | Sequence[Replay] | None = None,
+    titles: Sequence[str] | None = None,
+    series: Sequence[Mapping[str, np.ndarray]] | None = None,
+) -> str:
+    """The text of the page that `write_html` writes; the arguments are the same."""
     first = [replays] if isinstance(replays, Replay) else list(replays)
     second = [versus] if isinstance(versus, Replay) else list(versus or ())
     if not first:
@@ -99,7 +110,7 @@ def write_html(
         "modes": GAME_MODES,
         "episodes": episodes,
     }
-    return _write(path, _page(f"{first[0].scenario} · touchline", about, texts))
+    return _page(f"{first[0].scenario} · touchline", about, texts)
 
 
 def pack(replay: Replay, *, series: Mapping[str, np.ndarray] | None = None) -> tuple[dict[str, Any], str]:

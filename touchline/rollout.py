@@ -49,6 +49,7 @@ class Rollout(NamedTuple):
         initial_state: [2, B, H] memory of a recurrent policy before obs[0].
         priority: [T, B], how much its actor expects to be learned from each transition, if it was asked.
         acting: [T, B] int8, the stream whose policy acted, where several take turns (MULEX).
+        taught: [T, B] int64, what a teacher would have done, where there is one.
     """
 
     obs: Tensor
@@ -66,6 +67,7 @@ class Rollout(NamedTuple):
     initial_state: Tensor | None = None
     priority: Tensor | None = None
     acting: Tensor | None = None
+    taught: Tensor | None = None
 
     def next_obs(self) -> Tensor:
         """[T, B, *obs] observations the transitions really ended in (a copy)."""
@@ -158,6 +160,7 @@ class Buffer:
         self.mask = np.ones((T, B), bool)
         self.state: Tensor | None = None  # memory of a recurrent policy after the last rollout
         self.acting = torch.zeros((T, B), dtype=torch.int8)
+        self.taught = torch.zeros((T, B), dtype=torch.int64)
         names = ("obs", "action", "reward", "terminated", "truncated", "behaviour_log_prob", "mask")
         self.tensors = {name: torch.from_numpy(getattr(self, name)) for name in names}
 
@@ -198,6 +201,7 @@ class Recording:
             buffer.state = policy.initial_state(buffer.columns)
         self._first_state = None if buffer.state is None else buffer.state.clone()
         self._takes_turns = buffer.state is not None and hasattr(policy, "acting")
+        self._is_taught = False
 
     def act(self, t: int, policy: Policy, generator: torch.Generator) -> np.ndarray:
         """The actions of step t, as the envs take them."""
@@ -219,6 +223,9 @@ class Recording:
         buffer.reward[t] = reward.reshape(-1)
         buffer.terminated[t] = _per_player(terminated, N)
         buffer.truncated[t] = _per_player(truncated, N)
+        if "taught" in info:
+            self._is_taught = True
+            buffer.taught[t] = torch.from_numpy(info["taught"].reshape(-1))
         if "sent_off" in info:
             were_off = info["were_off"].reshape(-1)
             buffer.mask[t] &= ~were_off
@@ -252,6 +259,7 @@ class Recording:
             episodes={name: np.concatenate(parts) for name, parts in self._episodes.items()},
             initial_state=self._first_state,
             acting=self.buffer.acting if self._takes_turns else None,
+            taught=self.buffer.taught if self._is_taught else None,
         )
 
 

@@ -85,6 +85,7 @@ class Run:
         if init is not None:
             begin_with(self.agent, init)
         self.opponents = [] if config.num_actors else [one for one in envs if hasattr(one, "opponents_state")]
+        self._taught = [one for one in envs if hasattr(one, "teacher_state")]
         if "self" in config.opponent:
             kind = plugins.load("agents", config.agent)
             for one in self.opponents:
@@ -202,6 +203,7 @@ class Run:
             "policy_states": [] if self.actors else [buffer.state for buffer in self.buffers],
             "env_states": [] if self.actors else self._env_states(),
             "opponents": [one.opponents_state() for one in self.opponents],
+            "teachers": [one.teacher_state() for one in self._taught],
         }
 
     def _env_states(self) -> list[Tensor]:
@@ -225,5 +227,7 @@ class Run:
                 buffer.state = policy_state
             for one, opponents in zip(self.opponents, state.get("opponents", []), strict=False):
                 one.load_opponents_state(opponents)
+            for one, teacher in zip(self._taught, state.get("teachers", []), strict=True):
+                one.load_teacher_state(teacher)
             states = iter(checkpoint.tensor_to_bytes(t) for t in state["env_states"])
             self.obs = [one.set_state(list(islice(states, one.num_envs))) for one in self.envs]

@@ -79,6 +79,7 @@ def check(config: TrainConfig) -> None:
     wrong = {
         "left": (config.left != 1, "SB3 trains one player: take --left 1, or an agent of ours"),
         "opponent": ("self" in config.opponent, "an opponent from SB3's past is not there: name other players"),
+        "teacher": (config.teacher is not None, "only our PPO learns from a teacher"),
         "right": (config.right > 1, "SB3's opponent drives one player: take --right 1"),
         "value_target": (config.value_target is not None, "SB3's agents make their own targets"),
         "num_actors": (bool(config.num_actors), "actors are for impala and apex_dqn"),

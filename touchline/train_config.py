@@ -48,6 +48,8 @@ class TrainConfig:
         team_reward: every player gets the mean of his side's rewards, instead of his own.
         right: controlled players of the right side; with opponents 0 means as many as on the left.
         trust: opponents may be SB3 zips, which hold pickles and so run code when they are opened.
+        teacher: a policy as `evaluate` takes them (not the engine's AI), whose actions PPO imitates while it learns;
+            how much and for how long is the agent's `teacher_coef` and `teacher_until`.
         init: a run directory whose policy and values the training begins with; the networks must be alike.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one;
@@ -86,6 +88,7 @@ class TrainConfig:
     opponent: tuple[str, ...] = ()
     opponent_config: dict[str, Any] = field(default_factory=dict)
     trust: bool = False
+    teacher: str | None = None
     init: str | None = None
     bonus: tuple[str, ...] = ()
     bonus_config: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -144,8 +147,14 @@ def make_envs(config: TrainConfig) -> Any:
     names += ("num_envs", "num_threads", "workers", "reset_pool")
     options = {name: getattr(config, name) for name in names} | {"pool_seed": config.seed}
     options["central_state"] = bool(config.agent_config.get("central_critic"))
-    if not config.opponent:
-        return touchline.make_vec(config.scenario, **{k: v for k, v in options.items() if v is not None})
-    from touchline.opponents import make_opponent_env  # it imports this module
+    if config.opponent:
+        from touchline.opponents import make_opponent_env  # it imports this module
 
-    return make_opponent_env(config, options)
+        envs = make_opponent_env(config, options)
+    else:
+        envs = touchline.make_vec(config.scenario, **{k: v for k, v in options.items() if v is not None})
+    if config.teacher is None:
+        return envs
+    from touchline.teacher import TaughtEnv  # torch, only where it is needed
+
+    return TaughtEnv(envs, config.teacher, action_set=config.action_set, seed=config.seed, trust=config.trust)

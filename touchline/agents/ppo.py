@@ -40,6 +40,9 @@ class Config(ActorCriticConfig):
         normalise_advantages: to mean 0, deviation 1 in each minibatch.
         lstm: width of a memory, one a player, between shared encoder and heads; 0 is none. With one, minibatches
             are whole columns, and `shared_encoder` must be True.
+        teacher_coef: weight, at the start, of the cross-entropy to a teacher's actions (Schmitt et al. 2018, eq. 3,
+            https://arxiv.org/abs/1803.03835), where a training has a teacher.
+        teacher_until: part of the training, 0 to 1, over which that weight falls linearly to 0.
         shuffle_advantages: gives every transition the advantage of another one: a control, with which nothing can be
             learned.
     """
@@ -53,11 +56,17 @@ class Config(ActorCriticConfig):
     recompute_advantages: bool = True
     normalise_advantages: bool = True
     shuffle_advantages: bool = False
+    teacher_coef: float = 1.0
+    teacher_until: float = 0.5
     lstm: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, at_least_1=("num_epochs", "minibatch_size"), above_0=("adam_eps", "clip_coef"))
+        if self.teacher_coef < 0 or not 0 < self.teacher_until <= 1:
+            raise ValueError(
+                f"expected teacher_coef >= 0 and 0 < teacher_until <= 1, got {self.teacher_coef}, {self.teacher_until}"
+            )
         if self.lstm and not self.shared_encoder:
             raise ValueError("an LSTM serves policy and values alike: shared_encoder must be True")
 
@@ -118,6 +127,8 @@ class Agent(ActorCriticAgent):
 
         metrics = dict(self.value_target.update(rollout))
         action, behaviour = rollout.action.flatten(), rollout.behaviour_log_prob.flatten()
+        taught = None if rollout.taught is None else rollout.taught.flatten()
+        teacher_coef = config.teacher_coef * max(0.0, 1.0 - progress / config.teacher_until)
         valid = rollout.mask.flatten().nonzero()[:, 0]
         steps: list[Tensor] = []
         if not len(valid):
@@ -134,18 +145,24 @@ class Agent(ActorCriticAgent):
                 if self.net.value_normaliser is not None:
                     self.net.value_normaliser.update(distributed.everyones(targets[valid]), self.net.value_head)
             for rows, logits, raw in self._minibatches(rollout, valid, generator):
-                steps.append(self._step(logits, raw, action[rows], behaviour[rows], advantages[rows], targets[rows]))
-                if config.target_kl is not None and distributed.mean(steps[-1][0]) > config.target_kl:
+                advice = None if taught is None else (taught[rows], teacher_coef)
+                steps.append(
+                    self._step(logits, raw, action[rows], behaviour[rows], advantages[rows], targets[rows], advice)
+                )
+                if config.target_kl is not None and distributed.mean(steps[-1][1]) > config.target_kl:
                     break
             else:
                 continue
             break
 
         self.net.update_normalisers(distributed.everyones(rollout.obs[:-1].flatten(0, 1)[valid]))
-        names = ("approx_kl", "clip_fraction", "entropy", "policy_loss", "value_loss", "grad_norm")
+        names = ["approx_kl", "clip_fraction", "entropy", "policy_loss", "value_loss", "grad_norm"]
+        if taught is not None:
+            names += ["teacher_loss", "teacher_agreement"]
+            metrics["train/teacher_coef"] = teacher_coef
         table = torch.stack(steps)
-        metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=False)}
-        metrics["train/first_ratio_error"] = table[0, -1].item()
+        metrics |= {f"train/{name}": x for name, x in zip(names, table[:, 1:].mean(0).tolist(), strict=True)}
+        metrics["train/first_ratio_error"] = table[0, 0].item()
         metrics["train/gradient_steps"] = float(len(steps))
         metrics["train/learning_rate"] = self.optimiser.param_groups[0]["lr"]
         return metrics
@@ -185,9 +202,19 @@ class Agent(ActorCriticAgent):
                 yield places[:, chosen][part.mask], logits[:-1][part.mask], raw[:-1][part.mask]
 
     def _step(
-        self, logits: Tensor, values: Tensor, action: Tensor, behaviour: Tensor, advantage: Tensor, targets: Tensor
+        self,
+        logits: Tensor,
+        values: Tensor,
+        action: Tensor,
+        behaviour: Tensor,
+        advantage: Tensor,
+        targets: Tensor,
+        advice: tuple[Tensor, float] | None = None,
     ) -> Tensor:
-        """One gradient step; its numbers in the order of the metrics' names, the largest |ratio - 1| last."""
+        """One gradient step; the largest |ratio - 1|, then its numbers in the order of the metrics' names.
+
+        `advice` is a teacher's actions [K] and what their cross-entropy weighs.
+        """
         config = self.config
         if config.normalise_advantages:
             advantage = (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
@@ -203,15 +230,22 @@ class Agent(ActorCriticAgent):
             log_space=config.clip_in_log_space,
         )
         critic_loss, spread = actor_critic.value_loss(values, targets), actor_critic.entropy(log_probs)
+        loss = policy_loss + config.value_coef * critic_loss - config.entropy_coef * spread
+        if advice is not None:
+            teacher_loss = nn.functional.nll_loss(log_probs, advice[0])
+            loss = loss + advice[1] * teacher_loss
         self.optimiser.zero_grad()
-        (policy_loss + config.value_coef * critic_loss - config.entropy_coef * spread).backward()
+        loss.backward()
         distributed.average_gradients(self.net.parameters())
         grad_norm = nn.utils.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
         self.optimiser.step()
         with torch.no_grad():
             kl, error = actor_critic.approx_kl(log_prob, behaviour), ((log_prob - behaviour).exp() - 1).abs()
             clipped = (error > config.clip_coef).float().mean()
-            return torch.stack([kl, clipped, spread, policy_loss, critic_loss, grad_norm, error.max()])
+            numbers = [error.max(), kl, clipped, spread, policy_loss, critic_loss, grad_norm]
+            if advice is not None:
+                numbers += [teacher_loss, (log_probs.argmax(-1) == advice[0]).float().mean()]
+            return torch.stack(numbers)
 
 
 def make(spec: EnvSpec, config: Config | None = None, **options: Any) -> Agent:

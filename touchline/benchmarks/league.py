@@ -230,6 +230,7 @@ class League:
             opponent=(SELF,),
             opponent_config={"snapshot_interval": 10**15},
             init=str(target),
+            teacher=None,
             total_steps=self.config.exploiter_steps,
             seed=run.config.seed + 1000 * self.generation,
             out=str(folder),
