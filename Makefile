@@ -1,6 +1,7 @@
 # make setup    everything that is needed: Debian packages, .venv, the football engine (about 5 minutes, once)
 # make demo     trains a scorer, evaluates it and writes a video
 # make test     the tests that take seconds;  make test-all adds the slow ones
+# make docs     the documentation site, into site/
 # make audit    the curiosity audit in two minutes;  make lint     ruff
 # make clean    removes what setup and the tests made, but not runs/ and not the built engine
 #
@@ -10,7 +11,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: setup demo test test-all lint audit clean
+.PHONY: setup demo test test-all docs lint audit clean
 
 setup:
 	@bash scripts/setup.sh
@@ -24,6 +25,10 @@ test: setup
 test-all: setup
 	$(PYTEST)
 
+docs: setup
+	$(BIN)/python scripts/docs_tables.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 audit: setup
 	$(BIN)/touchline curiosity-audit --quick
 
@@ -32,5 +37,5 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache
 	find touchline tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Draws a suite's learning curves, a panel a drill (needs matplotlib).
+"""Draws a suite's learning curves, a panel a drill of which there are runs (needs matplotlib).
 
 python scripts/plot_suite.py SUITE OUT.png [--runs results/SUITE] [--column episode/success_rate] [--variants NAME ...]
 """
@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 
 from touchline.benchmarks import suites
 
@@ -34,9 +35,15 @@ def main() -> None:
     chosen = parser.parse_args()
     suite, root = suites.load(chosen.suite), chosen.runs or Path("results", chosen.suite)
     share = chosen.column == "episode/success_rate"
-    figure, panels = plt.subplots(1, len(suite.total_steps), figsize=(4 * len(suite.total_steps), 3.4), dpi=120)
-    for panel, (scenario, total) in zip(np.atleast_1d(panels), suite.total_steps.items(), strict=True):
-        for number, variant in enumerate(v for v in chosen.variants or suite.variants if suite.plays(v, scenario)):
+    names = chosen.variants or list(suite.variants)
+    done = {
+        scenario: total
+        for scenario, total in suite.total_steps.items()
+        if any(suites.is_done(suites.folder_of(root, scenario, name, seed)) for name in names for seed in suite.seeds)
+    }
+    figure, panels = plt.subplots(1, len(done), figsize=(4 * len(done), 3.4), dpi=120)
+    for panel, (scenario, total) in zip(np.atleast_1d(panels), done.items(), strict=True):
+        for number, variant in enumerate(name for name in names if suite.plays(name, scenario)):
             folders = [suites.folder_of(root, scenario, variant, seed) for seed in suite.seeds]
             curves = [curve(folder, chosen.column) for folder in folders if suites.is_done(folder)]
             curves = [(steps / 1e6, (100 if share else 1) * values) for steps, values in curves]
@@ -58,6 +65,8 @@ def main() -> None:
     np.atleast_1d(panels)[0].set_ylabel(label)
     figure.tight_layout()
     figure.savefig(chosen.out)
+    with Image.open(chosen.out) as picture:  # a third of the size, and nobody sees it
+        picture.convert("RGB").quantize(64).save(chosen.out, optimize=True)
 
 
 if __name__ == "__main__":
