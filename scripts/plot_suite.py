@@ -36,25 +36,30 @@ def main() -> None:
     suite, root = suites.load(chosen.suite), chosen.runs or Path("results", chosen.suite)
     share = chosen.column == "episode/success_rate"
     names = chosen.variants or list(suite.variants)
-    done = {
-        scenario: total
-        for scenario, total in suite.total_steps.items()
+    done = [
+        scenario
+        for scenario in suite.total_steps
         if any(suites.is_done(suites.folder_of(root, scenario, name, seed)) for name in names for seed in suite.seeds)
-    }
-    figure, panels = plt.subplots(1, len(done), figsize=(4 * len(done), 3.4), dpi=120)
-    for panel, (scenario, total) in zip(np.atleast_1d(panels), done.items(), strict=True):
+    ]
+    columns = min(len(done), 4)
+    rows = -(-len(done) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(4 * columns, 3.4 * rows), dpi=120, squeeze=False)
+    for panel in grid.flat[len(done) :]:
+        panel.set_visible(False)
+    for panel, scenario in zip(grid.flat, done, strict=False):
         for number, variant in enumerate(name for name in names if suite.plays(name, scenario)):
-            folders = [suites.folder_of(root, scenario, variant, seed) for seed in suite.seeds]
+            seeds, total = suite.seeds_for(variant), suite.steps(variant, scenario)
+            folders = [suites.folder_of(root, scenario, variant, seed) for seed in seeds]
             curves = [curve(folder, chosen.column) for folder in folders if suites.is_done(folder)]
             curves = [(steps / 1e6, (100 if share else 1) * values) for steps, values in curves]
             for steps, values in curves:
                 panel.plot(steps, values, color=f"C{number}", lw=0.7)
             if curves:
-                grid = np.linspace(0, total, 200) / 1e6
-                every = np.array([np.interp(grid, *one, left=np.nan) for one in curves])
+                points = np.linspace(0, total, 200) / 1e6
+                every = np.array([np.interp(points, *one, left=np.nan) for one in curves])
                 label = f"{variant} ({len(curves)} of {len(folders)} seeds)"
-                panel.plot(grid, every.mean(0), color=f"C{number}", lw=2, label=label)
-                panel.fill_between(grid, every.min(0), every.max(0), color=f"C{number}", alpha=0.15)
+                panel.plot(points, every.mean(0), color=f"C{number}", lw=2, label=label)
+                panel.fill_between(points, every.min(0), every.max(0), color=f"C{number}", alpha=0.15)
         panel.set(title=scenario, xlabel="environment steps, millions")
         if share:
             panel.set_ylim(0, 102)
@@ -62,7 +67,8 @@ def main() -> None:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(frameon=False, fontsize=7)
     label = "success in training, % of the last 100" if share else f"{chosen.column}, mean of the last 100"
-    np.atleast_1d(panels)[0].set_ylabel(label)
+    for panel in grid[:, 0]:
+        panel.set_ylabel(label)
     figure.tight_layout()
     figure.savefig(chosen.out)
     with Image.open(chosen.out) as picture:  # a third of the size, and nobody sees it

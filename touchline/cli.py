@@ -471,7 +471,8 @@ class Benchmark:
     """Trains and evaluates every run of a suite that is not there yet; may be stopped and started again at any time."""
 
     suite: str = "agents"
-    """agents: PPO, IMPALA and Ape-X DQN on three drills, three seeds each; ppo_ablations: what PPO's settings are
+    """academy: PPO, IMPALA and Ape-X DQN on the drills of Football Academy; football: PPO on 11 against 11, easy to
+    hard; agents: the three agents on three drills, longer, three seeds each; ppo_ablations: what PPO's settings are
     worth; curiosity_small: exploration modules on two drills; curiosity: bonuses on six, a large study; multi_agent:
     three attackers with shared weights (see benchmarks/suites.py)."""
     variants: tuple[str, ...] = ()

@@ -28,6 +28,9 @@ class Suite:
         seeds: of the runs; seed 0 of everything comes first.
         episodes: of the frozen evaluation, on seeds that training never draws.
         only: {variant: scenarios} of those that do not play all.
+        at_most: {variant: environment steps} of those whose runs are shorter.
+        seeds_of: {variant: seeds} of those that do not play all.
+        yardsticks: scripted players who play the same held-out seeds beside each scenario's first run.
         averages: {heading: column of metrics.csv} that the table shows besides, averaged over a training.
         about: one sentence for people.
     """
@@ -37,12 +40,23 @@ class Suite:
     seeds: tuple[int, ...]
     episodes: int = 200
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    at_most: dict[str, int] = field(default_factory=dict)
+    seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    yardsticks: tuple[str, ...] = ()
     averages: dict[str, str] = field(default_factory=dict)
     about: str = ""
 
     def plays(self, variant: str, scenario: str) -> bool:
         """There are runs of a variant on a scenario."""
         return scenario in self.only.get(variant, self.total_steps)
+
+    def steps(self, variant: str, scenario: str) -> int:
+        """Environment steps of a variant's runs on a scenario."""
+        return min(self.total_steps[scenario], self.at_most.get(variant, self.total_steps[scenario]))
+
+    def seeds_for(self, variant: str) -> tuple[int, ...]:
+        """The seeds of a variant's runs."""
+        return self.seeds_of.get(variant, self.seeds)
 
     def of(self, variants: Sequence[str]) -> Suite:
         """The same with some of its variants alone; a wrong name says which there are."""
@@ -60,13 +74,13 @@ class Suite:
     def runs(self, out: Path | str) -> Iterator[TrainConfig]:
         """The configs of all runs; they lie in OUT/SCENARIO/VARIANT-SEED."""
         for seed in self.seeds:
-            for scenario, steps in self.total_steps.items():
+            for scenario in self.total_steps:
                 for name, fields in self.variants.items():
-                    if not self.plays(name, scenario):
+                    if not self.plays(name, scenario) or seed not in self.seeds_for(name):
                         continue
                     yield TrainConfig(
                         scenario=scenario,
-                        total_steps=steps,
+                        total_steps=self.steps(name, scenario),
                         seed=seed,
                         out=str(folder_of(out, scenario, name, seed)),
                         checkpoint_interval=250_000,
@@ -99,6 +113,26 @@ _CURIOSITY_BESIDES = {
     f"{name}_noise": {**_CURIOSITY[name], "observation": "egocentric_noise"}
     for name in ("ppo", "ec", "eco", "icm", "rnd")
 }
+_ACADEMY = {
+    "academy_empty_goal_close": 300_000,
+    "academy_empty_goal": 500_000,
+    "academy_run_to_score": 500_000,
+    "academy_run_to_score_with_keeper": 1_000_000,
+    "academy_pass_and_shoot_with_keeper": 2_000_000,
+    "academy_run_pass_and_shoot_with_keeper": 2_000_000,
+    "academy_3_vs_1_with_keeper": 2_000_000,
+    "academy_corner": 1_000_000,
+    "academy_counterattack_easy": 1_000_000,
+    "academy_counterattack_hard": 1_000_000,
+    "academy_single_goal_versus_lazy": 1_000_000,
+}
+_FIVE_DRILLS = (
+    "academy_empty_goal_close",
+    "academy_empty_goal",
+    "academy_run_to_score",
+    "academy_run_to_score_with_keeper",
+    "academy_3_vs_1_with_keeper",
+)
 _COVERAGE = {
     "cells of 96 the player saw in an episode": "episode/player_cells",
     "the ball": "episode/ball_cells",
@@ -116,6 +150,30 @@ SUITES = {
         seeds=(0, 1, 2),
         about="Our three agents with their own presets on three drills, one controlled player. The presets of IMPALA "
         "and Ape-X were chosen on seeds 100 and 101 of the first two drills, in runs of 150,000 to 1,000,000 steps.",
+    ),
+    "academy": Suite(
+        variants={name: {"agent": name} for name in ("ppo", "impala", "apex_dqn")},
+        total_steps=_ACADEMY,
+        seeds=(0, 1, 2),
+        only={"impala": _FIVE_DRILLS, "apex_dqn": _FIVE_DRILLS},
+        at_most={"impala": 1_000_000, "apex_dqn": 1_000_000},
+        seeds_of={"impala": (0, 1), "apex_dqn": (0, 1)},
+        yardsticks=("random", "builtin_ai"),
+        about="The eleven drills of Football Academy, one controlled player: PPO on all, IMPALA and Ape-X DQN on five.",
+    ),
+    "football": Suite(
+        variants={
+            "ppo": {"agent": "ppo"},
+            "ppo_taught": {"agent": "ppo", "teacher": "long_ball", "agent_config": {"teacher_until": 0.6}},
+        },
+        total_steps=dict.fromkeys(
+            ("11_vs_11_easy_stochastic", "11_vs_11_stochastic", "11_vs_11_hard_stochastic"), 3_000_000
+        ),
+        seeds=(0,),
+        episodes=100,
+        yardsticks=("random", "builtin_ai", "long_ball"),
+        about="Football Benchmarks, one controlled player: PPO alone, and PPO that imitates a scripted player less and "
+        "less. The teacher was chosen among four by eight games of each of them on every level.",
     ),
     "multi_agent": Suite(
         variants={
@@ -216,14 +274,14 @@ def run_suite(
     out: Path | str,
     *,
     make_envs: Callable[[TrainConfig], Any] = training.make_envs,
-    judge: Callable[[Path, TrainConfig, int], None] | None = None,
+    judge: Callable[[Path, TrainConfig, Suite], None] | None = None,
     trackers: Callable[[TrainConfig], Sequence[Tracker]] = lambda config: (),
 ) -> Iterator[tuple[TrainConfig, Path]]:
     """Makes every run that is not there yet, going on with one that was stopped; yields each when it is finished.
 
     Args:
         out: gets SCENARIO/AGENT-SEED/ a run.
-        judge: writes a finished run's eval.json, given its folder, config and number of episodes.
+        judge: writes a finished run's eval.json, given its folder, its config and the suite.
         trackers: watch the training of a config.
 
     Ends early, without an error, when a training is interrupted. Several processes may share a suite: each leaves the
@@ -240,7 +298,7 @@ def run_suite(
             result = run(folder if run is training.resume else config, make_envs=make_envs, trackers=trackers(config))
             if result["interrupted"]:
                 return
-            judge(folder, config, suite.episodes)
+            judge(folder, config, suite)
         yield config, folder
 
 
@@ -257,10 +315,17 @@ def _claim(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def evaluate_run(folder: Path, config: TrainConfig, episodes: int) -> None:
-    """Plays the frozen, greedy policy of a run on held-out seeds and writes its eval.json."""
-    result = evaluate.evaluate(folder, config.scenario, episodes=episodes, left=config.left, control=config.control)
-    evaluate.write_json([result], folder / "eval.json")
+def evaluate_run(folder: Path, config: TrainConfig, suite: Suite) -> None:
+    """Plays the frozen, greedy policy of a run on held-out seeds and writes its eval.json.
+
+    A scenario's first run has the suite's yardsticks beside it, on the same seeds.
+    """
+    options = {"episodes": suite.episodes, "left": config.left, "control": config.control}
+    result = evaluate.evaluate(folder, config.scenario, **options)
+    first = next(run for run in suite.runs("") if run.scenario == config.scenario)
+    is_first = Path(first.out).name == folder.name
+    beside = evaluate.yardsticks(result, names=suite.yardsticks) if is_first else []
+    evaluate.write_json([result, *beside], folder / "eval.json")
 
 
 def table(suite: Suite, out: Path | str) -> str:
@@ -274,13 +339,13 @@ def table(suite: Suite, out: Path | str) -> str:
     ]
     headings += suite.averages
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
-    for scenario, steps in suite.total_steps.items():
+    for scenario in suite.total_steps:
         for variant in suite.variants:
             if not suite.plays(variant, scenario):
                 continue
-            folders = [folder_of(out, scenario, variant, seed) for seed in suite.seeds]
+            folders = [folder_of(out, scenario, variant, seed) for seed in suite.seeds_for(variant)]
             frozen = ", ".join(_success(folder) if is_done(folder) else "not run yet" for folder in folders)
-            cells = [f"`{scenario}`", variant, f"{steps:,}", frozen]
+            cells = [f"`{scenario}`", variant, f"{suite.steps(variant, scenario):,}", frozen]
             for column in ("episode/success_rate", *suite.averages.values()):
                 factor = 100 if column == "episode/success_rate" else 1
                 means = [factor * average(folder, column) for folder in folders if is_done(folder)]
@@ -296,6 +361,11 @@ def average(folder: Path, column: str) -> float:
 
 
 def _success(folder: Path) -> str:
+    """The share of successes; where matches go on after a goal, the goal difference a game besides."""
     first = json.loads((folder / "eval.json").read_text())["results"][0]
     rate = first["metrics"]["score/success_rate"]
-    return f"{100 * rate['value']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+    text = f"{100 * rate['value']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+    if all(abs(row["goal_difference"]) <= 1 for row in first.get("rows", ())):
+        return text
+    goals = first["metrics"]["score/goal_difference_per_game"]
+    return f"{text} ({goals['value']:+.2f} [{goals['low']:+.2f}, {goals['high']:+.2f}] goals)"
