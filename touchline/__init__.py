@@ -13,12 +13,13 @@ from touchline import registration as _registration
 if TYPE_CHECKING:
     from pettingzoo import AECEnv
 
+    from touchline.checkpoint import TrainedPolicy
     from touchline.envs.parallel_env import FootballParallelEnv
     from touchline.envs.vector_env import FootballVectorEnv
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "aec_env", "make_vec", "parallel_env"]
+__all__ = ["__version__", "aec_env", "load_policy", "make_vec", "parallel_env"]
 
 _registration.register()
 
@@ -42,3 +43,24 @@ def aec_env(scenario: str = "5_vs_5", **options: Any) -> AECEnv:
     from touchline.envs.parallel_env import aec_env
 
     return aec_env(scenario, **options)
+
+
+def load_policy(name: str, *, greedy: bool = True, seed: int = 0) -> TrainedPolicy:
+    """A trained policy of the package (`touchline policies` lists them) or of a run directory.
+
+    Its `act(observations)` takes [B, *obs], or [B, N, *obs] for N players, of the observation that its `observation`
+    names, and gives actions [B] or [B, N]; `begin(mask, seeds)` tells a policy with a memory where episodes begin.
+
+    Args:
+        greedy: the most probable action instead of a sampled one.
+        seed: of the sampling.
+
+    Raises:
+        CheckpointError: there is neither.
+    """
+    from touchline import checkpoint, trained
+
+    try:
+        return checkpoint.load_policy(trained.located(name), greedy=greedy, seed=seed)
+    except checkpoint.CheckpointError as error:
+        raise checkpoint.CheckpointError(f"{error}; trained policies: {', '.join(trained.names())}") from error

@@ -398,8 +398,11 @@ class Evaluate:
 class Watch:
     """Writes a video (mp4) of a policy or of a saved replay, or a page for the browser."""
 
-    policy: Positional[str]
-    """A run directory, a scripted name, a Python file with act() or agent(), an SB3 zip, or a replay (.npz)."""
+    who: Positional[str | None] = None
+    """A run directory, a trained or scripted name, a Python file with act() or agent(), an SB3 zip, or a replay (.npz);
+    nobody is a trained policy, as a page."""
+    policy: str | None = None
+    """The same as a flag, e.g. the name of a trained policy (`touchline policies`)."""
     scenario: str | None = None
     episodes: int = 3
     seed: int = 900
@@ -418,15 +421,20 @@ class Watch:
     """The file; None is watch.mp4, or watch.html, in the run directory, or in the current folder."""
 
     def run(self) -> int:
+        from touchline import trained
         from touchline.replay import write_video
 
-        if self.versus is not None and not self.html:
+        if self.who is not None and self.policy is not None:
+            raise ValueError(f"expected one policy, got {self.who} and --policy {self.policy}")
+        policy = self.who or self.policy or trained.DEFAULT
+        html = self.html or (self.who or self.policy or self.out) is None
+        if self.versus is not None and not html:
             raise ValueError("--versus needs --html: a video shows one policy")
-        folder = Path(self.policy) if Path(self.policy).is_dir() else Path(".")
-        out = self.out or folder / ("watch.html" if self.html else "watch.mp4")
-        settings = _settings(self.policy)
-        replays = self._replays(self.policy, settings)
-        if self.html:
+        folder = Path(policy) if Path(policy).is_dir() else Path(".")
+        out = self.out or folder / ("watch.html" if html else "watch.mp4")
+        settings = _settings(policy)
+        replays = self._replays(policy, settings)
+        if html:
             from touchline.html_replay import write_html
 
             versus = None if self.versus is None else self._replays(self.versus, settings)
@@ -464,6 +472,20 @@ class Watch:
                 trust=self.trust,
             )
             return [Replay.load(path) for path in result.replays]
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Lists the trained policies that come with touchline, with what they can do."""
+
+    def run(self) -> int:
+        from touchline import trained
+
+        for name in trained.names():
+            _print(f"[bold]{name}[/]", highlight=False)
+            for line in trained.describe(trained.card(name)).splitlines():
+                _print(f"  {line}", highlight=False)
+        return 0
 
 
 @dataclass(frozen=True)
@@ -839,6 +861,7 @@ COMMANDS: dict[str, type | dict[str, type]] = {
     "train": Train,
     "evaluate": Evaluate,
     "watch": Watch,
+    "policies": Policies,
     "league": League,
     "tune": Tune,
     "benchmark": Benchmark,
@@ -930,7 +953,9 @@ def _settings(policy: str) -> dict[str, Any]:
         "left": 1,
         "control": "upstream",
     }
-    path = Path(policy) / "config.json"
+    from touchline import trained
+
+    path = trained.located(policy) / "config.json"
     if path.is_file():
         saved = json.loads(path.read_text())
         settings |= {name: saved[name] for name in settings if saved.get(name) is not None}

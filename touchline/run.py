@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import accumulate, islice, tee
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from touchline import checkpoint, distributed, exploration, plugins
+from touchline import checkpoint, distributed, exploration, plugins, trained
 from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
 from touchline.opponents import metrics_of
@@ -33,7 +32,7 @@ def begin_with(agent: Any, run: str) -> None:
     The statistics of observations weigh as a million samples from then on, so that they follow what is seen now.
     """
     try:
-        agent.load_policy(checkpoint.load(Path(run, "checkpoint.pt"))["agent"])
+        agent.load_policy(checkpoint.load(trained.located(run) / "checkpoint.pt")["agent"])
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} has other networks: take its agent, preset and widths ({error})") from error
     for part in getattr(agent, "parts", [agent]):

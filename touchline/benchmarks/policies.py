@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from touchline import scenarios
+from touchline import scenarios, trained
 from touchline.agents import scripted
 from touchline.agents.parts.memory import memory_of, remember
 from touchline.envs.actions import ACTION_SETS, num_actions
@@ -25,7 +25,7 @@ from touchline.types import Scenario
 
 FORMS = (
     "a run directory, an SB3 zip, a Python file with act(observations), a Kaggle-style agent(obs) or "
-    "make_actor(environment_spec) for Acme, or one of " + ", ".join(scripted.NAMES)
+    "make_actor(environment_spec) for Acme, or one of " + ", ".join((*scripted.NAMES, *trained.names()))
 )
 MOST_FRAMES = 16
 """Frames that the observation of an SB3 zip may stack."""
@@ -332,7 +332,7 @@ def _observation_of(path: Path, shape: tuple[int, ...]) -> tuple[str, int]:
 
 def kind_of(name_or_path: str | Path) -> str:
     """What kind of policy this names: "script", "file", "zip" or "run"; ValueError where there is no such thing."""
-    text, path = str(name_or_path), Path(name_or_path)
+    text, path = str(name_or_path), trained.located(name_or_path)
     if text in scripted.NAMES:
         return "script"
     if path.suffix == ".py":
@@ -365,14 +365,14 @@ def require_trust(path: str | Path, trust: bool) -> None:
 
 
 def load_policy(name_or_path: str | Path, *, num_players: int = 1, seed: int = 0, trust: bool = False) -> Policy:
-    """The policy of a scripted name, a Python file, an SB3 zip or a run directory.
+    """The policy of a scripted or trained name, a Python file, an SB3 zip or a run directory.
 
     Args:
         num_players: N agents of one side it will drive.
         seed: of a script's own random numbers.
         trust: load SB3 zips, which hold pickles.
     """
-    kind, path = kind_of(name_or_path), Path(name_or_path)
+    kind, path = kind_of(name_or_path), trained.located(name_or_path)
     if kind == "script":
         return ScriptedPolicy(str(name_or_path), num_players=num_players, seed=seed)
     if kind == "file":

@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from touchline import scenarios
+from touchline import scenarios, trained
 from touchline.agents import scripted
 from touchline.benchmarks import standings as tables
 from touchline.benchmarks.curiosity_audit import commit_name
@@ -171,7 +171,7 @@ def _digest(spec: str) -> str | None:
     kind = kind_of(spec)
     if kind == "script":
         return None
-    path = Path(spec) / "checkpoint.pt" if kind == "run" else zip_of(spec)
+    path = trained.located(spec) / "checkpoint.pt" if kind == "run" else zip_of(spec)
     if not path.is_file():
         raise ValueError(f"{spec} holds no checkpoint.pt; expected {FORMS}")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

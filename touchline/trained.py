@@ -1,0 +1,100 @@
+"""Trained policies inside the package: small run directories, each with a card that says what it is and what it can do.
+
+`ship` makes one of a run that has been evaluated; `touchline.load_policy`, `watch`, `evaluate`, `tournament`,
+`--opponent`, `--teacher` and `--init` take them by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).with_name("trained_policies")
+DEFAULT = "academy_empty_goal_close"
+"""Who plays where nobody is named."""
+LARGEST = 1_000_000
+"""Bytes of a shipped policy at most."""
+
+
+def names() -> list[str]:
+    """All of them."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/card.json"))
+
+
+def located(policy: str | Path) -> Path:
+    """The run directory of a trained policy's name; any other path or name as it is, and what lies here goes first."""
+    inside = FOLDER / str(policy)
+    is_name = Path(policy).name == str(policy) and not Path(policy).exists()
+    return inside if is_name and (inside / "card.json").is_file() else Path(policy)
+
+
+def card(name: str) -> dict[str, Any]:
+    """What a trained policy is: scenario, agent, players, steps, seed, results with intervals, commit, command."""
+    if name not in names():
+        raise ValueError(f"no trained policy {name!r}; there are {', '.join(names())}")
+    return json.loads((FOLDER / name / "card.json").read_text())
+
+
+def describe(about: Mapping[str, Any]) -> str:
+    """A card in a few lines."""
+    players = "1 player" if about["left"] == 1 else f"{about['left']} players"
+    lines = [
+        f"{about['scenario']}, {about['agent']}, {players} ({about['control']}), "
+        f"{about['env_steps']:,} steps, seed {about['seed']}"
+    ]
+    for result in about["results"]:
+        share = "{value:.1f}% [{low:.1f}, {high:.1f}]".format(**{k: 100 * x for k, x in result["success"].items()})
+        lines.append(f"against {result['opponent']}: success {share} in {result['episodes']} held-out episodes")
+    return "\n".join(lines)
+
+
+def ship(
+    run: Path | str, name: str, *, evaluations: Sequence[Path | str] = (), command: str = "", folder: Path = FOLDER
+) -> Path:
+    """Copies of a run what acting needs, with a card, to `folder`/`name`; the results are of its `eval.json`s.
+
+    Args:
+        evaluations: folders of eval.json files whose first result is the run's; none is the run's own.
+        command: that trained it.
+
+    Raises:
+        ValueError: the policy would be larger than `LARGEST`.
+    """
+    from touchline import checkpoint
+
+    saved = checkpoint.load(Path(run, "checkpoint.pt"))
+    config = json.loads(saved["config"])
+    config |= {"out": None, "init": None}  # paths of whoever trained it
+    agent = checkpoint.load_policy(run).agent
+    results = [json.loads(Path(each, "eval.json").read_text())["results"][0] for each in evaluations or [run]]
+    to = folder / name
+    to.mkdir(parents=True, exist_ok=True)
+    plain = {key: saved[key] for key in ("spec", "streams")} | {"config": json.dumps(config)}
+    checkpoint.save(to / "checkpoint.pt", {**plain, "agent": agent.policy_state()})
+    size = (to / "checkpoint.pt").stat().st_size
+    if size > LARGEST:
+        (to / "checkpoint.pt").unlink()
+        raise ValueError(f"{run}: {size:,} bytes, and a shipped policy has {LARGEST:,} at most")
+    (to / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    about = {
+        "name": name,
+        **{key: config[key] for key in ("scenario", "agent", "preset", "observation", "left", "control", "seed")},
+        "env_steps": saved.get("env_steps", config["total_steps"]),
+        "commit": results[0]["commit"],
+        "command": command,
+        "results": [_result(each) for each in results],
+    }
+    (to / "card.json").write_text(json.dumps(about, indent=1) + "\n")
+    return to
+
+
+def _result(result: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = result["metrics"]
+    kept = {
+        name: metrics[f"score/{key}"]
+        for name, key in (("success", "success_rate"), ("goal_difference", "goal_difference_per_game"))
+    }
+    numbers = {name: {key: estimate[key] for key in ("value", "low", "high")} for name, estimate in kept.items()}
+    return {"opponent": result["opponent"], "episodes": len(result["rows"]), **numbers}
