@@ -9,7 +9,7 @@ from touchline.curiosity.parts.inputs import InputFilter, Pitch
 from touchline.envs.actions import ACTION_SETS, check_actions
 from touchline.envs.control import controlled_scenario, fixed_players
 from touchline.envs.observations import Egocentric, EgocentricNoise, Simple115v2, SuperMiniMap, raw_observation
-from touchline.envs.rewards import Checkpoints, make_terms
+from touchline.envs.rewards import Checkpoints, Scoring, make_terms
 from touchline.envs.simulator import empty_state
 from touchline.envs.statistics import EpisodeStatistics
 from touchline.scenarios import load
@@ -275,3 +275,14 @@ def test_what_tells_time_is_hidden_from_bonuses_and_what_tells_places_is_not():
     assert torch.equal(seen(), before) and len(hide(torch.zeros(1, *observation.shape))[0]) < observation.shape[0]
     state.get("ball_position")[0, 0] += 0.1
     assert not torch.equal(seen(), before)
+
+
+def test_a_reward_term_of_ones_own_is_given_as_a_class():
+    class Own(Scoring):
+        pass
+
+    terms, weights = make_terms({"scoring": 1.0, Own: 0.5}, 2, 1, 1)
+    assert weights == {"scoring": 1.0, "own": 0.5} and type(terms["own"]) is Own
+    assert make_terms([Own], 2, 1, 1)[1] == {"own": 1.0}
+    with pytest.raises(ValueError, match="got scoring twice"):
+        make_terms(["scoring", Scoring], 2, 1, 1)

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from touchline.envs.observations import BOUND, SMM_HEIGHT, SMM_WIDTH, Observation, raw_observation
+from touchline.envs.rewards import TermFactory
 from touchline.envs.simulator import GAME_MODES, MatchState
 from touchline.envs.vector_env import FootballVectorEnv
 from touchline.types import MAX_PLAYERS, ROLES, Scenario
@@ -42,7 +43,7 @@ class FootballEnv(gym.Env):
         backend: str = "gfootball",
         observation: str | Callable[[int, int], Observation] = "simple115v2",
         stack: int = 1,
-        rewards: Sequence[str] | Mapping[str, float] | str = ("scoring",),
+        rewards: Sequence[str | TermFactory] | Mapping[str | TermFactory, float] | str = ("scoring",),
         team_reward: bool = False,
         left: int = 1,
         right: int = 0,

@@ -7,7 +7,7 @@ which the step really ended, and `simulator.reward`, the change of the goal diff
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +37,10 @@ class RewardTerm(Protocol):
 
     def set_state(self, index: int, state: np.ndarray) -> None:
         """Sets what the term remembers of match `index`."""
+
+
+TermFactory = Callable[[int, int, int], RewardTerm]
+"""Makes a term, given num_envs, num_left and num_right."""
 
 
 class Scoring:
@@ -133,19 +137,33 @@ class Attacks(Checkpoints):
         return self._out
 
 
-REWARDS = {"scoring": Scoring, "checkpoints": Checkpoints, "attacks": Attacks}
+REWARDS: dict[str, TermFactory] = {"scoring": Scoring, "checkpoints": Checkpoints, "attacks": Attacks}
 
 
 def make_terms(
-    rewards: Sequence[str] | Mapping[str, float] | str, num_envs: int, num_left: int, num_right: int
+    rewards: Sequence[str | TermFactory] | Mapping[str | TermFactory, float] | str,
+    num_envs: int,
+    num_left: int,
+    num_right: int,
 ) -> tuple[dict[str, RewardTerm], dict[str, float]]:
-    """(terms, weights) by name, from names (weight 1 each, also "scoring,checkpoints") or names with weights."""
+    """(terms, weights) by name.
+
+    Args:
+        rewards: names (weight 1 each, also "scoring,checkpoints") or a dict of weights; in a name's place a factory may
+            stand, whose `__name__` in lower case is the term's name.
+    """
     if isinstance(rewards, str):
         rewards = [name.strip() for name in rewards.split(",") if name.strip()]
     weights = dict(rewards) if isinstance(rewards, Mapping) else dict.fromkeys(rewards, 1.0)
     if not weights:
         raise ValueError(f"expected at least one reward; there are {', '.join(REWARDS)}")
-    for name in weights:
-        if name not in REWARDS:
-            raise ValueError(f"no reward {name!r}; there are {', '.join(REWARDS)}")
-    return {name: REWARDS[name](num_envs, num_left, num_right) for name in weights}, weights
+    terms, named = {}, {}
+    for key, weight in weights.items():
+        name = key.__name__.lower() if callable(key) else key
+        if not callable(key) and key not in REWARDS:
+            raise ValueError(f"no reward {key!r}; there are {', '.join(REWARDS)}")
+        if name in terms:
+            raise ValueError(f"expected every reward once, got {name} twice")
+        terms[name] = (key if callable(key) else REWARDS[key])(num_envs, num_left, num_right)
+        named[name] = weight
+    return terms, named

@@ -18,7 +18,7 @@ from touchline.envs.actions import check_actions, num_actions
 from touchline.envs.control import controlled_scenario
 from touchline.envs.global_state import WithGlobalState
 from touchline.envs.observations import OBSERVATIONS, Observation
-from touchline.envs.rewards import make_terms
+from touchline.envs.rewards import TermFactory, make_terms
 from touchline.envs.simulator import MatchState, Simulator
 from touchline.envs.stacking import FrameStack
 from touchline.envs.statistics import EpisodeStatistics
@@ -52,7 +52,8 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         observation: "simple115v2", "smm", "egocentric", "egocentric_noise", or a factory
             `(num_left, num_right) -> Observation`.
         stack: frames stacked along the last axis.
-        rewards: names ("scoring", "checkpoints"; weight 1) or a dict of weights.
+        rewards: names ("scoring", "checkpoints", "attacks"; weight 1) or a dict of weights; in a name's place a class
+            may stand that makes a `rewards.RewardTerm`.
         team_reward: every player gets the mean of his side's rewards, instead of his own.
         left, right: controlled players a side.
         control: "upstream" or "fixed", see `control.py`.
@@ -83,7 +84,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         backend: str = "gfootball",
         observation: str | Callable[[int, int], Observation] = "simple115v2",
         stack: int = 1,
-        rewards: Sequence[str] | Mapping[str, float] | str = ("scoring",),
+        rewards: Sequence[str | TermFactory] | Mapping[str | TermFactory, float] | str = ("scoring",),
         team_reward: bool = False,
         left: int = 1,
         right: int = 0,
