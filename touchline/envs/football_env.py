@@ -29,8 +29,8 @@ class FootballEnv(gym.Env):
     bit for bit. A reset without a seed takes the next seed of the environment's own generator; the kick-off side
     alternates with the episode.
 
-    `info` has `score` (left, right), `ball_owned_team`, `game_mode`, `steps_left`, `reward_terms`, `engine_seed`, and
-    at an end `episode` (statistics, see `statistics.py`). To use Gymnasium's `RecordEpisodeStatistics` give it another
+    `info` has `score` (left, right), `ball_owned_team`, `game_mode`, `steps_left`, `engine_seed`, after a step
+    `reward_terms`, and at an end `episode` (statistics, see `statistics.py`). To use Gymnasium's `RecordEpisodeStatistics` give it another
     `stats_key`.
     """
 
