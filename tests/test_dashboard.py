@@ -187,6 +187,22 @@ def test_a_damaged_trace_is_listed_and_says_so(root):
 # ---- what is refused -----------------------------------------------------------------------------------------------
 
 
+def test_files_beside_a_real_one_are_not_followed_out_of_the_folder(root):
+    secret = root.parent / "secret.md"
+    secret.write_text("# secret\n\n| secret |\n|---|\n| secret |\n")
+    league = root / "linked_league"
+    league.mkdir()
+    (league / "league.json").write_text('{"scenario": "5_vs_5", "total_steps": 10}')
+    (league / "metrics.csv").write_text("env_steps,train/entropy\n5,1.0\n")
+    for name in ("league.md", "anchors.json", "config.json", "eval.json", "table.md"):
+        (league / name).symlink_to(secret)
+    with served(root) as server:
+        for question in ("overview", "league?path=linked_league", "run?path=linked_league"):
+            status, _, text = get(server, f"/api/{question}")
+            assert status == 200 and "secret" not in text.replace("linked_league", "")
+        assert "a link, which is not followed" in get(server, "/api/league?path=linked_league")[2]
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -12,6 +12,9 @@ from touchline.benchmarks import evaluate, policies
 from touchline.train_config import TrainConfig
 
 NAMES = trained.names()
+METRICS = dict.fromkeys(
+    ("score/success_rate", "score/goal_difference_per_game"), {"value": 0.5, "low": 0.4, "high": 0.6}
+)
 SMALL = {"unroll_length": 8, "num_epochs": 1, "policy_hidden": (8,), "value_hidden": (8,)}
 
 
@@ -30,7 +33,7 @@ def test_a_card_is_complete_and_the_policy_small(name):
     assert (trained.FOLDER / name / "checkpoint.pt").stat().st_size <= trained.LARGEST
     saved = json.loads((trained.FOLDER / name / "config.json").read_text())
     assert saved["out"] is None and saved["init"] is None
-    assert "/" not in json.dumps([saved["scenario"], saved["opponent"], saved["teacher"]])
+    assert "/" not in json.dumps([saved.get(key) for key in ("scenario", "opponent", "teacher")])
     assert f"{about['env_steps']:,} steps" in trained.describe(about)
 
 
@@ -59,7 +62,9 @@ def test_what_lies_here_goes_before_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert trained.located(NAMES[0]) == trained.FOLDER / NAMES[0]
     assert policies.kind_of(NAMES[0]) == "run"
-    (tmp_path / NAMES[0]).mkdir()
+    (tmp_path / NAMES[0]).mkdir()  # as a suite's folder of a scenario
+    assert trained.located(NAMES[0]) == trained.FOLDER / NAMES[0]
+    (tmp_path / NAMES[0] / "checkpoint.pt").touch()
     assert trained.located(NAMES[0]) == (tmp_path / NAMES[0]).relative_to(tmp_path)
     assert str(trained.located("runs/mine")) == "runs/mine" and str(trained.located("..")) == ".."
 
@@ -81,6 +86,8 @@ def test_shipping_keeps_the_policy_and_drops_the_rest(tmp_path):
     assert np.array_equal(before.value_estimates(obs)["value"], after.value_estimates(obs)["value"])
     about = json.loads((folder / "card.json").read_text())
     assert about["results"][0]["episodes"] == 3 and about["env_steps"] == 64
+    assert "stopped" not in trained.describe(about)
+    assert "64 steps (stopped; 100 were planned)" in trained.describe(about | {"total_steps": 100})
 
 
 @pytest.mark.engine
@@ -88,11 +95,11 @@ def test_a_large_policy_is_not_shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "LARGEST", 100)
     shutil.copytree(trained.FOLDER / NAMES[0], tmp_path / "run")
     (tmp_path / "run" / "eval.json").write_text(
-        json.dumps({"results": [{"commit": "x", "opponent": "built-in AI", "rows": [], "metrics": {}}]})
+        json.dumps({"results": [{"commit": "x", "opponent": "built-in AI", "rows": [], "metrics": METRICS}]})
     )
     with pytest.raises(ValueError, match="has 100 at most"):
         trained.ship(tmp_path / "run", "large", folder=tmp_path / "policies")
-    assert not (tmp_path / "policies" / "large" / "checkpoint.pt").exists()
+    assert not (tmp_path / "policies" / "large").exists()
 
 
 @pytest.mark.engine
@@ -124,3 +131,16 @@ def test_a_trained_policy_plays_a_tournament_and_teaches(tmp_path):
     )
     result = training.train(config)
     assert result["metrics"]["train/teacher_agreement"] > 0.9  # it began as its teacher
+    arguments = [
+        "tournament",
+        name,
+        "random",
+        "--scenario",
+        "1_vs_1_easy",
+        "--games",
+        "2",
+        "--out",
+        str(tmp_path / "cup"),
+    ]
+    assert cli.run(arguments) == 0
+    assert name in (tmp_path / "cup" / "table.md").read_text()

@@ -400,7 +400,7 @@ class Watch:
 
     who: Positional[str | None] = None
     """A run directory, a trained or scripted name, a Python file with act() or agent(), an SB3 zip, or a replay (.npz);
-    nobody is a trained policy, as a page."""
+    nobody is a trained policy, as a page unless --out ends with .mp4."""
     policy: str | None = None
     """The same as a flag, e.g. the name of a trained policy (`touchline policies`)."""
     scenario: str | None = None
@@ -427,7 +427,7 @@ class Watch:
         if self.who is not None and self.policy is not None:
             raise ValueError(f"expected one policy, got {self.who} and --policy {self.policy}")
         policy = self.who or self.policy or trained.DEFAULT
-        html = self.html or (self.who or self.policy or self.out) is None
+        html = self.html or (self.out.suffix == ".html" if self.out else not (self.who or self.policy))
         if self.versus is not None and not html:
             raise ValueError("--versus needs --html: a video shows one policy")
         folder = Path(policy) if Path(policy).is_dir() else Path(".")

@@ -57,7 +57,7 @@ class Folders:
 
 
 def scan(root: Path) -> Folders:
-    """Looks for everything under `root`; links are followed to what lies under it as well, but never to a folder."""
+    """Looks for everything under `root`; links to folders, or to files that lie elsewhere, are passed over."""
     found = Folders()
     root = root.resolve()
 
@@ -137,7 +137,9 @@ def inside(root: Path, path: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A small text file."""
+    """A small text file; a link is not followed, since it may lead out of the folder that is shown."""
+    if path.is_symlink():
+        raise ValueError("a link, which is not followed")
     with path.open("rb") as file:
         text = file.read(MAX_TEXT_BYTES + 1)
     if len(text) > MAX_TEXT_BYTES:
@@ -522,7 +524,7 @@ def tournament(folder: Path) -> dict[str, Any]:
                 raise ValueError("lines of other lengths than the header")
             out["cross"] = {"columns": header[1:], "rows": [line[0] for line in lines], "values": values}
     games = folder / "games.jsonl"
-    if games.exists():
+    if games.exists() and not games.is_symlink():
         with _noting(out, "games.jsonl", folder), games.open("rb") as file:
             out["games"] = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     return out

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,16 @@ def names() -> list[str]:
 
 
 def located(policy: str | Path) -> Path:
-    """The run directory of a trained policy's name; any other path or name as it is, and what lies here goes first."""
-    inside = FOLDER / str(policy)
-    is_name = Path(policy).name == str(policy) and not Path(policy).exists()
-    return inside if is_name and (inside / "card.json").is_file() else Path(policy)
+    """The run directory of a trained policy's name; any other path as it is. A run that lies here goes first."""
+    here, inside = Path(policy), FOLDER / str(policy)
+    is_name = here.name == str(policy) and (inside / "card.json").is_file()
+    is_run = any((here / file).exists() for file in ("checkpoint.pt", "model.zip"))
+    return inside if is_name and not is_run else here
 
 
 def card(name: str) -> dict[str, Any]:
-    """What a trained policy is: scenario, agent, players, steps, seed, results with intervals, commit, command."""
+    """What a trained policy is: scenario, agent, players, seed, results with intervals and the commit they are of, the
+    command of its training, its `env_steps` and the `total_steps` that were planned."""
     if name not in names():
         raise ValueError(f"no trained policy {name!r}; there are {', '.join(names())}")
     return json.loads((FOLDER / name / "card.json").read_text())
@@ -40,10 +44,10 @@ def card(name: str) -> dict[str, Any]:
 def describe(about: Mapping[str, Any]) -> str:
     """A card in a few lines."""
     players = "1 player" if about["left"] == 1 else f"{about['left']} players"
-    lines = [
-        f"{about['scenario']}, {about['agent']}, {players} ({about['control']}), "
-        f"{about['env_steps']:,} steps, seed {about['seed']}"
-    ]
+    steps = f"{about['env_steps']:,} steps"
+    if about["env_steps"] < about["total_steps"]:
+        steps += f" (stopped; {about['total_steps']:,} were planned)"
+    lines = [f"{about['scenario']}, {about['agent']}, {players} ({about['control']}), {steps}, seed {about['seed']}"]
     for result in about["results"]:
         share = "{value:.1f}% [{low:.1f}, {high:.1f}]".format(**{k: 100 * x for k, x in result["success"].items()})
         lines.append(f"against {result['opponent']}: success {share} in {result['episodes']} held-out episodes")
@@ -67,27 +71,35 @@ def ship(
     saved = checkpoint.load(Path(run, "checkpoint.pt"))
     config = json.loads(saved["config"])
     config |= {"out": None, "init": None}  # paths of whoever trained it
+    for key in ("teacher", "opponent"):
+        if config.get(key):
+            config[key] = _without_folders(config[key])
     agent = checkpoint.load_policy(run).agent
     results = [json.loads(Path(each, "eval.json").read_text())["results"][0] for each in evaluations or [run]]
-    to = folder / name
-    to.mkdir(parents=True, exist_ok=True)
-    plain = {key: saved[key] for key in ("spec", "streams")} | {"config": json.dumps(config)}
-    checkpoint.save(to / "checkpoint.pt", {**plain, "agent": agent.policy_state()})
-    size = (to / "checkpoint.pt").stat().st_size
-    if size > LARGEST:
-        (to / "checkpoint.pt").unlink()
-        raise ValueError(f"{run}: {size:,} bytes, and a shipped policy has {LARGEST:,} at most")
-    (to / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     about = {
         "name": name,
         **{key: config[key] for key in ("scenario", "agent", "preset", "observation", "left", "control", "seed")},
         "env_steps": saved.get("env_steps", config["total_steps"]),
+        "total_steps": config["total_steps"],
         "commit": results[0]["commit"],
         "command": command,
         "results": [_result(each) for each in results],
     }
-    (to / "card.json").write_text(json.dumps(about, indent=1) + "\n")
-    return to
+    with tempfile.TemporaryDirectory() as scratch:
+        new = Path(scratch, name)
+        new.mkdir()
+        plain = {key: saved[key] for key in ("spec", "streams")} | {"config": json.dumps(config)}
+        checkpoint.save(new / "checkpoint.pt", {**plain, "agent": agent.policy_state()})
+        if (size := (new / "checkpoint.pt").stat().st_size) > LARGEST:
+            raise ValueError(f"{run}: {size:,} bytes, and a shipped policy has {LARGEST:,} at most")
+        (new / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        (new / "card.json").write_text(json.dumps(about, indent=1) + "\n")
+        return Path(shutil.copytree(new, folder / name, dirs_exist_ok=True))
+
+
+def _without_folders(names: str | Sequence[str]) -> str | list[str]:
+    """Policies by their last names alone."""
+    return Path(names).name if isinstance(names, str) else [Path(name).name for name in names]
 
 
 def _result(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -147,6 +147,15 @@ def test_drills_are_put_together_over_what_all_have_played_and_the_rest_is_named
     assert row(text, "ppo", "impala")[2] == "100.0 [100.0, 100.0]", "the better one comes first"
 
 
+def test_a_comparison_says_where_trainings_were_not_of_equal_length(tmp_path):
+    for seed in range(3):
+        for scenario in (CLOSE, THREE):
+            make_run(tmp_path, "ppo", scenario, seed, 180)
+            make_run(tmp_path, "dqn", scenario, seed, 90, total_steps=20_480 if scenario == THREE else 40_960)
+    _, text = written([tmp_path], tmp_path / "out")
+    assert f"**Not of equal length** on `{THREE}`: the tables" in text
+
+
 def test_the_drills_that_most_variants_share_get_a_comparison_of_their_own(tmp_path):
     for variant in ("a", "b"):
         make_run(tmp_path, variant, CLOSE, 0, 10)
@@ -385,6 +394,18 @@ def test_names_in_a_page_are_text_and_never_markup(tmp_path):
     make_run(tmp_path / "runs", "<b>x", CLOSE, 0, 100)
     html, _ = written([tmp_path / "runs"], tmp_path / "out")
     assert "<b>x" not in html and "&lt;b&gt;x" in html
+
+
+def test_numbers_that_people_read_are_not_shortened_with_the_coordinates(tmp_path):
+    for variant in ("lr0.0003", "lr0.0001"):
+        for seed in range(3):
+            make_run(tmp_path / "runs", variant, CLOSE, seed, 100)
+    html, _ = written([tmp_path / "runs"], tmp_path / "out")
+    read = [text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", html)]
+    assert any("lr0.0003" in text for text in read) and any("lr0.0001" in text for text in read)
+    assert (
+        max(len(number) for number in re.findall(r'[ "]-?\d+\.(\d+)', " ".join(re.findall(r' d="[^"]*"', html)))) == 1
+    )
 
 
 def test_ids_in_a_page_are_unique(tmp_path):

@@ -32,9 +32,9 @@ def toy(config):
     return Corridor(num_envs=config.num_envs)
 
 
-def judge(folder, config, suite):
+def judge(folder, config, episodes, yardsticks=()):
     rate = {"value": config.seed / 2, "low": 0.0, "high": 1.0}
-    result = {"metrics": {"score/success_rate": rate}, "episodes": suite.episodes}
+    result = {"metrics": {"score/success_rate": rate}, "episodes": episodes}
     (folder / "eval.json").write_text(json.dumps({"results": [result]}))
 
 
@@ -81,7 +81,7 @@ def test_a_stopped_suite_goes_on_where_it_was(tmp_path):
 def test_the_table_shows_every_seed_and_what_is_missing(tmp_path):
     folder = tmp_path / "toy" / "ppo-1"
     folder.mkdir(parents=True)
-    judge(folder, next(c for c in SUITE.runs(tmp_path) if c.seed == 1), SUITE)
+    judge(folder, next(c for c in SUITE.runs(tmp_path) if c.seed == 1), 7)
     (folder / "metrics.csv").write_text("env_steps,episode/success_rate\n1,\n2,0.25\n3,0.5\n")
     lines = suites.table(SUITE, tmp_path).splitlines()
     assert "| `toy` | ppo | 4,000 | not run yet, 50.0 [0.0, 100.0] | 37.5 |" in lines
@@ -126,6 +126,8 @@ def test_the_command_makes_a_suite_on_the_engine_and_shows_its_table(tmp_path, m
 
 
 def test_a_variant_may_have_fewer_steps_and_seeds_than_the_others(tmp_path):
+    with pytest.raises(ValueError, match=r"seeds_of dqn: \[7\] are not among"):
+        replace(SUITE, seeds_of={"dqn": (7,)})
     suite = replace(SUITE, at_most={"dqn": 1_000}, seeds_of={"dqn": (1,)})
     runs = [(Path(c.out).name, c.total_steps) for c in suite.runs(tmp_path) if c.scenario == "toy"]
     assert runs == [("ppo-0", 4_000), ("ppo-1", 4_000), ("dqn-1", 1_000)]
@@ -135,8 +137,8 @@ def test_a_variant_may_have_fewer_steps_and_seeds_than_the_others(tmp_path):
 
 
 def test_full_matches_show_their_goals_too(tmp_path):
-    def match(folder, config, suite):
-        judge(folder, config, suite)
+    def match(folder, config, episodes, yardsticks):
+        judge(folder, config, episodes)
         result = json.loads((folder / "eval.json").read_text())["results"][0]
         result["metrics"]["score/goal_difference_per_game"] = {"value": -1.5, "low": -2.0, "high": -1.0}
         result["rows"] = [{"goal_difference": -2}, {"goal_difference": -1}]
@@ -153,6 +155,9 @@ def test_a_scenarios_first_run_has_yardsticks_on_the_same_seeds(tmp_path):
     folders = [folder for _, folder in suites.run_suite(suite, tmp_path)]
     results = [json.loads((folder / "eval.json").read_text())["results"] for folder in folders]
     assert [[result["policy"] for result in one] for one in results] == [["small-0", "random"], ["small-1"]]
+    (folders[1] / "eval.json").unlink()
+    for _ in suites.run_suite(suite, tmp_path):
+        assert len(json.loads((folders[1] / "eval.json").read_text())["results"]) == 1
     seeds = [[row["seed"] for row in result["rows"]] for result in results[0]]
     assert seeds[0] == seeds[1] and len(seeds[0]) == 3
 

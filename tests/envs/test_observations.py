@@ -1,5 +1,7 @@
 """Observations, rewards and statistics on small states made by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -286,3 +288,5 @@ def test_a_reward_term_of_ones_own_is_given_as_a_class():
     assert make_terms([Own], 2, 1, 1)[1] == {"own": 1.0}
     with pytest.raises(ValueError, match="got scoring twice"):
         make_terms(["scoring", Scoring], 2, 1, 1)
+    with pytest.raises(ValueError, match="or give a class"):
+        make_terms([partial(Scoring)], 2, 1, 1)

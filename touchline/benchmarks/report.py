@@ -133,6 +133,8 @@ def _comparison(comparison: Comparison, section: Section, looks: Mapping[str, Lo
     if comparison.left_out:
         more = count(comparison.left_out, "finished run")
         text += f" {more.capitalize()} more of these variants and drills left out, as others have fewer seeds."
+    if unequal := comparison.unequal_steps():
+        text += f" **Not of equal length** on {', '.join(map(_code, unequal))}: the tables say how many steps each had."
     yield Text(text)
     found = {variant: statistics.aggregates(values) for variant, values in scores.items()}
     if seeds < FEWEST_SEEDS:

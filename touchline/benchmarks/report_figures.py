@@ -345,11 +345,17 @@ def svg(panel: Panel) -> str:
     found = re.sub(r'(id="|href="#|url\(#)(?=[mp][0-9a-f])', rf"\g<1>{panel.name}-", found).replace("xlink:", "")
     found = re.sub(r' transform="rotate\(-0 [^"]*"', "", found)
     found = re.sub(r" ?font-family: [^;\"]*;?", "", found)
-    found = re.sub(r"-?\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), found)
-    for colour, variable in _VARIABLES.items():
-        found = found.replace(colour, f"var(--{variable})")
+    found = re.sub(r"<[^>]*>", lambda tag: _shortened(tag[0]), found)  # what people read stays as it is
     found = re.sub(r"\s*\n\s*", " ", found).replace("> <", "><")
     return found.replace("<svg", f'<svg role="img" aria-label="{escape(panel.about)}"', 1).strip()
+
+
+def _shortened(tag: str) -> str:
+    """A tag with coordinates of one decimal, and the page's variables in the place of colours."""
+    tag = re.sub(r"-?\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), tag)
+    for colour, variable in _VARIABLES.items():
+        tag = tag.replace(colour, f"var(--{variable})")
+    return tag
 
 
 def write_png(panels: Sequence[Panel], path: Path, styles: Mapping[str, Look], *, columns: int = 3) -> None:

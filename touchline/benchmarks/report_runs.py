@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from touchline import scenarios
+from touchline.run_folders import MetricsFile
 from touchline.tracking import EpisodeStatistics
 
 WINDOW = EpisodeStatistics().window
@@ -169,6 +169,11 @@ class Comparison:
     def seeds(self) -> int:
         return len(next(iter(next(iter(self.runs.values())).values())))
 
+    def unequal_steps(self) -> list[str]:
+        """Scenarios on which not all variants were trained for as many steps."""
+        steps = {s: {run.config["total_steps"] for row in self.runs.values() for run in row[s]} for s in self.scenarios}
+        return [scenario for scenario, found in steps.items() if len(found) > 1]
+
     def scores(self) -> dict[str, np.ndarray]:
         """{variant: [seeds, scenarios]}: success rates of the frozen policies."""
         return {
@@ -271,9 +276,12 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _metrics(path: Path) -> dict[str, np.ndarray]:
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: np.array([float(row.get(name) or "nan") for row in rows]) for name in _COLUMNS}
+    file = MetricsFile(path)
+    try:
+        file.refresh()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return {name: file.steps if name == "env_steps" else file.column(name) for name in _COLUMNS}
 
 
 def sections(runs: Iterable[Run]) -> list[Section]:

@@ -30,7 +30,7 @@ class Suite:
         only: {variant: scenarios} of those that do not play all.
         at_most: {variant: environment steps} of those whose runs are shorter.
         seeds_of: {variant: seeds} of those that do not play all.
-        yardsticks: scripted players who play the same held-out seeds beside each scenario's first run.
+        yardsticks: scripted players who play the same held-out seeds beside a scenario's first finished run.
         averages: {heading: column of metrics.csv} that the table shows besides, averaged over a training.
         about: one sentence for people.
     """
@@ -45,6 +45,11 @@ class Suite:
     yardsticks: tuple[str, ...] = ()
     averages: dict[str, str] = field(default_factory=dict)
     about: str = ""
+
+    def __post_init__(self) -> None:
+        for variant, seeds in self.seeds_of.items():
+            if others := set(seeds) - set(self.seeds):
+                raise ValueError(f"seeds_of {variant}: {sorted(others)} are not among the suite's {self.seeds}")
 
     def plays(self, variant: str, scenario: str) -> bool:
         """There are runs of a variant on a scenario."""
@@ -274,14 +279,14 @@ def run_suite(
     out: Path | str,
     *,
     make_envs: Callable[[TrainConfig], Any] = training.make_envs,
-    judge: Callable[[Path, TrainConfig, Suite], None] | None = None,
+    judge: Callable[..., None] | None = None,
     trackers: Callable[[TrainConfig], Sequence[Tracker]] = lambda config: (),
 ) -> Iterator[tuple[TrainConfig, Path]]:
     """Makes every run that is not there yet, going on with one that was stopped; yields each when it is finished.
 
     Args:
         out: gets SCENARIO/AGENT-SEED/ a run.
-        judge: writes a finished run's eval.json, given its folder, its config and the suite.
+        judge: writes a finished run's eval.json; called as `evaluate_run`, which it replaces.
         trackers: watch the training of a config.
 
     Ends early, without an error, when a training is interrupted. Several processes may share a suite: each leaves the
@@ -298,7 +303,7 @@ def run_suite(
             result = run(folder if run is training.resume else config, make_envs=make_envs, trackers=trackers(config))
             if result["interrupted"]:
                 return
-            judge(folder, config, suite)
+            judge(folder, config, suite.episodes, () if _has_yardsticks(folder.parent) else suite.yardsticks)
         yield config, folder
 
 
@@ -315,17 +320,16 @@ def _claim(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def evaluate_run(folder: Path, config: TrainConfig, suite: Suite) -> None:
-    """Plays the frozen, greedy policy of a run on held-out seeds and writes its eval.json.
-
-    A scenario's first run has the suite's yardsticks beside it, on the same seeds.
-    """
-    options = {"episodes": suite.episodes, "left": config.left, "control": config.control}
-    result = evaluate.evaluate(folder, config.scenario, **options)
-    first = next(run for run in suite.runs("") if run.scenario == config.scenario)
-    is_first = Path(first.out).name == folder.name
-    beside = evaluate.yardsticks(result, names=suite.yardsticks) if is_first else []
+def evaluate_run(folder: Path, config: TrainConfig, episodes: int, yardsticks: Sequence[str] = ()) -> None:
+    """Plays the frozen, greedy policy of a run on held-out seeds, and then yardsticks, and writes its eval.json."""
+    result = evaluate.evaluate(folder, config.scenario, episodes=episodes, left=config.left, control=config.control)
+    beside = evaluate.yardsticks(result, names=yardsticks)
     evaluate.write_json([result, *beside], folder / "eval.json")
+
+
+def _has_yardsticks(scenario: Path) -> bool:
+    """A finished run of a scenario's folder has yardsticks beside it."""
+    return any(len(json.loads(path.read_text())["results"]) > 1 for path in scenario.glob("*/eval.json"))
 
 
 def table(suite: Suite, out: Path | str) -> str:

@@ -30,8 +30,8 @@ class FootballEnv(gym.Env):
     alternates with the episode.
 
     `info` has `score` (left, right), `ball_owned_team`, `game_mode`, `steps_left`, `engine_seed`, after a step
-    `reward_terms`, and at an end `episode` (statistics, see `statistics.py`). To use Gymnasium's `RecordEpisodeStatistics` give it another
-    `stats_key`.
+    `reward_terms`, and at an end `episode` (statistics, see `statistics.py`). To use Gymnasium's
+    `RecordEpisodeStatistics` give it another `stats_key`.
     """
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 10}

@@ -159,9 +159,9 @@ def make_terms(
         raise ValueError(f"expected at least one reward; there are {', '.join(REWARDS)}")
     terms, named = {}, {}
     for key, weight in weights.items():
-        name = key.__name__.lower() if callable(key) else key
-        if not callable(key) and key not in REWARDS:
-            raise ValueError(f"no reward {key!r}; there are {', '.join(REWARDS)}")
+        name = getattr(key, "__name__", "").lower() if callable(key) else key
+        if not name or not callable(key) and key not in REWARDS:
+            raise ValueError(f"no reward {key!r}; there are {', '.join(REWARDS)}, or give a class")
         if name in terms:
             raise ValueError(f"expected every reward once, got {name} twice")
         terms[name] = (key if callable(key) else REWARDS[key])(num_envs, num_left, num_right)

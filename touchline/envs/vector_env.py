@@ -40,10 +40,10 @@ class FootballVectorEnv(gym.vector.VectorEnv):
     `info` always has `score` [B, 2] (left, right), `ball_owned_team`, `game_mode`, `steps_left` [B] of the matches as
     they stand, and after a step `reward_terms`, the step's unweighted terms. Where matches ended it has `final_obs`
     with the mask `_final_obs` [B], `final_info` (the first four keys of the ended matches, and `reward`) and `episode`
-    with the mask `_episode`: r, l, goals, shots, passes, possession, defined in `statistics.py`. With process workers it has
-    `lost` [B]: matches whose worker crashed in this step; they start anew and their last step means nothing. Where
-    players have been sent off it has `sent_off` and `were_off` [B, N]: agents whose player was off the pitch at the end
-    of the step and at its beginning.
+    with the mask `_episode`: r, l, goals, shots, passes, possession, defined in `statistics.py`. With process workers
+    it has `lost` [B]: matches whose worker crashed in this step; they start anew and their last step means nothing.
+    Where players have been sent off it has `sent_off` and `were_off` [B, N]: agents whose player was off the pitch at
+    the end of the step and at its beginning.
 
     Args:
         scenario: a name, a file or module (see `scenarios.load`), or a `Scenario`.
