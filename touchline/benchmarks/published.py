@@ -73,7 +73,7 @@ class Published:
         metric: "success" (share, 0 to 1), "score" (as the paper says, of a drill), "goal_difference" or "return".
         spread: standard deviation over seeds, if it was given.
         steps: environment steps of the training, in millions; None is not known.
-        players: controlled, as far as it is known; "all" are all attackers.
+        players: controlled, "1" where the source does not say; "all" are all attackers.
         source: a key of `SOURCES`.
     """
 
