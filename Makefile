@@ -28,6 +28,7 @@ test-all: setup
 docs: setup
 	$(BIN)/python scripts/docs_tables.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html; with its search: python3 -m http.server --directory site"
 
 audit: setup
 	$(BIN)/touchline curiosity-audit --quick

@@ -24,6 +24,8 @@ def test_the_overview_names_every_command(capsys):
         (["train", "--agent", "scripted"], "scripted"),
         (["train", "--resume", "nowhere"], "nowhere"),
         (["evaluate", "nobody"], "a run directory"),
+        (["evaluate", "academy_run_to_score_with_keper"], "did you mean academy_run_to_score_with_keeper?"),
+        (["train", "--agent", "sb3_bridge"], "there are ppo, impala, apex_dqn and sb3:PPO"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_exists(arguments, message, capsys):
@@ -31,6 +33,15 @@ def test_a_mistake_is_one_line_that_says_what_exists(arguments, message, capsys)
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_command_that_is_interrupted_says_so_in_one_line(monkeypatch, capsys):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.Doctor, "run", interrupted)
+    assert cli.run(["doctor"]) == 130
+    assert capsys.readouterr().err == "\ntouchline doctor: stopped\n"
 
 
 def test_an_unknown_flag_is_refused(capsys):

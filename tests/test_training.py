@@ -132,7 +132,7 @@ def test_metrics_go_on_in_the_same_file(tmp_path):
 def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
     train(config(tmp_path / "run"), make_envs=toy)
     before = weights(tmp_path / "run")
-    with pytest.raises(FileExistsError, match="holds a run already: resume it"):
+    with pytest.raises(FileExistsError, match="holds a run already: go on with --resume"):
         train(config(tmp_path / "run"), make_envs=toy)
     assert torch.equal(before, weights(tmp_path / "run"))
 

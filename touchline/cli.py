@@ -169,7 +169,7 @@ class Train:
     teacher: str | None = None
     """A policy whose actions PPO imitates while it learns, less and less: a scripted name, a run directory, a file."""
     init: str | None = None
-    """A run directory whose networks the training begins with."""
+    """A run directory, or a trained policy's name, whose networks the training begins with."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Name of an exploration module; may be given several times."""
     bonus_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -299,16 +299,16 @@ def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
 
     kind = _agent_config_kind(config.agent)
     start = config_of(kind, config.agent_config)
-    chosen = tyro.cli(kind, prog=f"touchline train (config of {config.agent})", args=list(rest), default=start)
+    chosen = tyro.cli(kind, prog=f"touchline train --agent {config.agent}", args=list(rest), default=start)
     return {k: v for k, v in dataclasses.asdict(chosen).items() if k in config.agent_config or v != getattr(start, k)}
 
 
 def _agent_config_kind(agent: str) -> type:
     from touchline import plugins
 
-    kind = getattr(plugins.load("agents", agent), "Config", None)
+    kind = getattr(plugins.load("agents", agent), "Config", None) if agent in plugins.names("agents") else None
     if kind is None:
-        raise ValueError(f"{agent!r} in agents is not one that trains; ppo, impala and apex_dqn do")
+        raise ValueError(f"no agent {agent!r} that trains; there are ppo, impala, apex_dqn and sb3:PPO, sb3:DQN, ...")
     return kind
 
 
@@ -899,6 +899,9 @@ def run(arguments: list[str]) -> int:
     except tuple(_mendable()) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped", file=sys.stderr)
+        return 130
 
 
 def _train_help(rest: list[str]) -> int:

@@ -49,7 +49,9 @@ def train(config: TrainConfig, *, make_envs: MakeEnvs = make_envs, trackers: Seq
     """
     config = config.resolved()
     if any(Path(config.out, name).exists() for name in (SB3_MODEL, "checkpoint.pt")):
-        raise FileExistsError(f"{config.out} holds a run already: resume it, or give another `out`")
+        raise FileExistsError(
+            f"{config.out} holds a run already: go on with --resume {config.out}, or give another --out"
+        )
     return _run(config, make_envs, trackers, go_on=False)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).with_name("trained_policies")
-DEFAULT = "academy_empty_goal_close"
+DEFAULT = "academy_run_to_score_with_keeper"
 """Who plays where nobody is named."""
 LARGEST = 1_000_000
 """Bytes of a shipped policy at most."""

@@ -59,7 +59,9 @@ def train(
     """
     config = config.resolved()
     if Path(config.out, "checkpoint.pt").exists():
-        raise FileExistsError(f"{config.out} holds a run already: resume it, or give another `out`")
+        raise FileExistsError(
+            f"{config.out} holds a run already: go on with --resume {config.out}, or give another --out"
+        )
     return _run(config, None, make_envs, trackers, companions)
 
 

@@ -497,7 +497,7 @@ def _cells(result: EvalResult) -> list[str]:
     ]
 
 
-_COLUMNS = ("policy", "success, %", "goal difference", "win/draw/loss", "return", "length, steps")
+_COLUMNS = ("policy", "success, %", "goal difference", "W/D/L", "return", "length, steps")
 
 
 def _title(results: Sequence[EvalResult]) -> str:
@@ -520,6 +520,8 @@ _NOTE = "Mean [95 % interval]: Wilson for shares, Student-t for means."
 def table(results: Sequence[EvalResult]) -> Table:
     """Policies side by side, for a terminal."""
     out = Table(*_COLUMNS, title=_title(results), caption=_NOTE)
+    for column in out.columns:
+        column.overflow = "fold"
     for column in out.columns[1:]:
         column.justify = "right"
     for result in results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -345,7 +346,9 @@ def kind_of(name_or_path: str | Path) -> str:
         if not path.is_file():
             raise ValueError(f"no SB3 zip {path}")
         return "zip"
-    raise ValueError(f"no policy {text!r}; expected {FORMS}")
+    close = difflib.get_close_matches(text, (*scripted.NAMES, *trained.names()), n=1, cutoff=0.7)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ValueError(f"no policy {text!r}{hint}; expected {FORMS}")
 
 
 def zip_of(path: str | Path) -> Path:
