@@ -15,9 +15,11 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--command", required=True)
+    parser.add_argument("--env-steps", type=int, help="of a league's champion, whose checkpoint does not say")
     parser.add_argument("--evaluations", nargs="+", type=Path, default=())
     chosen = parser.parse_args()
-    folder = trained.ship(chosen.run, chosen.name, evaluations=chosen.evaluations, command=chosen.command)
+    about = {"evaluations": chosen.evaluations, "command": chosen.command, "env_steps": chosen.env_steps}
+    folder = trained.ship(chosen.run, chosen.name, **about)
     print(f"{folder}: {(folder / 'checkpoint.pt').stat().st_size:,} bytes")
     print(trained.describe(trained.card(chosen.name)))
 

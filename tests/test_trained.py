@@ -86,8 +86,8 @@ def test_shipping_keeps_the_policy_and_drops_the_rest(tmp_path):
     assert np.array_equal(before.value_estimates(obs)["value"], after.value_estimates(obs)["value"])
     about = json.loads((folder / "card.json").read_text())
     assert about["results"][0]["episodes"] == 3 and about["env_steps"] == 64
-    assert "stopped" not in trained.describe(about)
-    assert "64 steps (stopped; 100 were planned)" in trained.describe(about | {"total_steps": 100})
+    assert "64 steps, seed" in trained.describe(about)
+    assert "64 steps (of 100), seed" in trained.describe(about | {"total_steps": 100})
 
 
 @pytest.mark.engine

@@ -46,7 +46,7 @@ def describe(about: Mapping[str, Any]) -> str:
     players = "1 player" if about["left"] == 1 else f"{about['left']} players"
     steps = f"{about['env_steps']:,} steps"
     if about["env_steps"] < about["total_steps"]:
-        steps += f" (stopped; {about['total_steps']:,} were planned)"
+        steps += f" (of {about['total_steps']:,})"
     lines = [f"{about['scenario']}, {about['agent']}, {players} ({about['control']}), {steps}, seed {about['seed']}"]
     for result in about["results"]:
         share = "{value:.1f}% [{low:.1f}, {high:.1f}]".format(**{k: 100 * x for k, x in result["success"].items()})
@@ -55,13 +55,20 @@ def describe(about: Mapping[str, Any]) -> str:
 
 
 def ship(
-    run: Path | str, name: str, *, evaluations: Sequence[Path | str] = (), command: str = "", folder: Path = FOLDER
+    run: Path | str,
+    name: str,
+    *,
+    evaluations: Sequence[Path | str] = (),
+    command: str = "",
+    env_steps: int | None = None,
+    folder: Path = FOLDER,
 ) -> Path:
     """Copies of a run what acting needs, with a card, to `folder`/`name`; the results are of its `eval.json`s.
 
     Args:
         evaluations: folders of eval.json files whose first result is the run's; none is the run's own.
         command: that trained it.
+        env_steps: that it had learned for, where the checkpoint does not know, as a league's champion's.
 
     Raises:
         ValueError: the policy would be larger than `LARGEST`.
@@ -79,7 +86,7 @@ def ship(
     about = {
         "name": name,
         **{key: config[key] for key in ("scenario", "agent", "preset", "observation", "left", "control", "seed")},
-        "env_steps": saved.get("env_steps", config["total_steps"]),
+        "env_steps": env_steps or saved.get("env_steps", config["total_steps"]),
         "total_steps": config["total_steps"],
         "commit": results[0]["commit"],
         "command": command,
