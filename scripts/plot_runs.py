@@ -1,6 +1,5 @@
 """Draws learning curves of run directories: `python scripts/plot_runs.py OUT.png RUN...` (needs matplotlib)."""
 
-import csv
 import sys
 from pathlib import Path
 
@@ -8,16 +7,20 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
+
+from touchline.run_folders import MetricsFile
 
 
 def main(out: str, *runs: str) -> None:
     """Success rate of the last 100 training episodes (sampled actions) over environment steps."""
     figure, axes = plt.subplots(figsize=(8, 4.5), dpi=120)
     for run in runs:
-        with (Path(run) / "metrics.csv").open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("episode/success_rate")]
-        steps = [int(row["env_steps"]) / 1e6 for row in rows]
-        axes.plot(steps, [100 * float(row["episode/success_rate"]) for row in rows], label=Path(run).name)
+        file = MetricsFile(Path(run) / "metrics.csv")
+        file.refresh()
+        success = file.column("episode/success_rate")
+        known = np.isfinite(success)
+        axes.plot(file.steps[known] / 1e6, 100 * success[known], label=Path(run).name)
     axes.set(
         xlabel="environment steps, millions", ylabel="success in training, % of the last 100 episodes", ylim=(0, 101)
     )

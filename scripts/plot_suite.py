@@ -4,7 +4,6 @@ python scripts/plot_suite.py SUITE OUT.png [--runs results/SUITE] [--column epis
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import matplotlib
@@ -15,13 +14,16 @@ import numpy as np
 from PIL import Image
 
 from touchline.benchmarks import suites
+from touchline.run_folders import MetricsFile
 
 
 def curve(folder, column):
     """Steps and a column, which averages the last 100 training episodes."""
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get(column)]
-    return np.array([[float(row["env_steps"]), float(row[column])] for row in rows]).T
+    file = MetricsFile(folder / "metrics.csv")
+    file.refresh()
+    values = file.column(column)
+    known = np.isfinite(values)
+    return file.steps[known], values[known]
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from touchline.train_config import SB3_MODEL
+
 FOLDER = Path(__file__).with_name("trained_policies")
 DEFAULT = "academy_run_to_score_with_keeper"
 """Who plays where nobody is named."""
@@ -29,7 +31,7 @@ def located(policy: str | Path) -> Path:
     """The run directory of a trained policy's name; any other path as it is. A run that lies here goes first."""
     here, inside = Path(policy), FOLDER / str(policy)
     is_name = here.name == str(policy) and (inside / "card.json").is_file()
-    is_run = any((here / file).exists() for file in ("checkpoint.pt", "model.zip"))
+    is_run = any((here / file).exists() for file in ("checkpoint.pt", SB3_MODEL))
     return inside if is_name and not is_run else here
 
 

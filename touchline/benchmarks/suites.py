@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from touchline import training
 from touchline.benchmarks import evaluate
+from touchline.run_folders import MetricsFile
 from touchline.tracking import Tracker
 from touchline.train_config import TrainConfig
 
@@ -360,8 +361,9 @@ def table(suite: Suite, out: Path | str) -> str:
 
 def average(folder: Path, column: str) -> float:
     """A column of a training's metrics over the whole run; of success, the area under the learning curve."""
-    with (folder / "metrics.csv").open(newline="") as file:
-        return statistics.fmean(float(row[column]) for row in csv.DictReader(file) if row.get(column))
+    file = MetricsFile(folder / "metrics.csv")
+    file.refresh()
+    return float(np.nanmean(file.column(column), dtype=np.float64))
 
 
 def _success(folder: Path) -> str:
