@@ -170,6 +170,9 @@ class Train:
     """A policy whose actions PPO imitates while it learns, less and less: a scripted name, a run directory, a file."""
     init: str | None = None
     """A run directory, or a trained policy's name, whose networks the training begins with."""
+    stagger: int = 0
+    """Steps of random play before the training begins, after which match i of B has played i / B of them: matches of
+    one length (3,000 steps of a whole one) then do not all begin and end together."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Name of an exploration module; may be given several times."""
     bonus_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import accumulate, islice, tee
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -144,6 +145,22 @@ class Run:
             log.info("%s learned from random play: %s", name, metrics)
         if self.actors is None:
             self.obs[0], _ = self.envs[0].reset(seed=self.config.seed)
+
+    def stagger(self) -> None:
+        """Random play that leaves the matches at different minutes (`TrainConfig.stagger`); its steps count."""
+        length = self.config.stagger
+        if not length:
+            return
+        draw = np.random.default_rng(self.config.seed)
+        for index, one in enumerate(self.envs):
+            shape = (one.num_envs, self.agent.spec.num_players)[: 1 + (self.agent.spec.num_players > 1)]
+            kick_off = (np.arange(one.num_envs) * length) // one.num_envs
+            for step in range(length):
+                if step and (due := kick_off == step).any():
+                    one.reset(options={"reset_mask": due})
+                actions = draw.integers(0, self.agent.spec.num_actions, shape).astype(np.int32)
+                self.obs[index] = one.step(actions)[0]
+            self.env_steps += length * one.num_envs
 
     def _counted(self, rollouts: Iterator[Rollout]) -> Iterator[Rollout]:
         for rollout in rollouts:

@@ -86,6 +86,7 @@ def check(config: TrainConfig) -> None:
         "value_target": (config.value_target is not None, "SB3's agents make their own targets"),
         "num_actors": (bool(config.num_actors), "actors are for impala and apex_dqn"),
         "init": (config.init is not None, "go on from SB3's zip with --resume RUN"),
+        "stagger": (config.stagger > 0, "only agents of ours play before the training"),
         "mixed_precision": (config.mixed_precision, "SB3 has none"),
         "compile": (config.compile, "SB3's networks are not compiled"),
     }

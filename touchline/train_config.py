@@ -51,6 +51,9 @@ class TrainConfig:
         teacher: a policy as `evaluate` takes them (not the engine's AI), whose actions PPO imitates while it learns;
             how much and for how long is the agent's `teacher_coef` and `teacher_until`.
         init: a run directory whose policy and values the training begins with; the networks must be alike.
+        stagger: environment steps a match at most of random play before the training begins, which leave the matches at
+            different minutes: match i of B has played i / B of them. Otherwise all matches of one length end together,
+            and every update sees the same minute of all. They count as steps of the training.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one;
             `value_target_config` holds its fields.
@@ -90,6 +93,7 @@ class TrainConfig:
     trust: bool = False
     teacher: str | None = None
     init: str | None = None
+    stagger: int = 0
     bonus: tuple[str, ...] = ()
     bonus_config: dict[str, dict[str, Any]] = field(default_factory=dict)
     value_target: str | None = None
@@ -107,6 +111,8 @@ class TrainConfig:
             raise ValueError(
                 f"opponent_config of {', '.join(self.opponent_config)}, but no opponent: give --opponent self"
             )
+        if self.stagger < 0 or (self.stagger and number):
+            raise ValueError(f"expected stagger >= 0, and 0 beside actors, got {self.stagger}")
         if "self" in self.opponent and number:
             raise ValueError("self-play beside actors is not there: num_actors must be 0 with opponent self")
         if self.double_buffer and self.num_envs is not None and self.num_envs % 2:

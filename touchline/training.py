@@ -128,6 +128,7 @@ def _run(
                 companion.load_state_dict(state)
         else:
             run.pretrain()
+            run.stagger()
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")

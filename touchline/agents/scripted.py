@@ -5,15 +5,15 @@ script plays under every observation. `act(state, side)` gives the actions [B, N
 right agent sees the pitch turned by 180 degrees, as in its observations: for both sides the action "right" is
 towards the opponent's goal.
 
-The simple ones are here; the teams for several agents (chaser, keeper_rush, long_ball, possession) are in
-`parts.anchor_teams`.
+The simple ones are here; the teams for several agents (chaser, keeper_rush, finisher, long_ball, possession) are
+in `parts.anchor_teams`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from touchline.agents.parts.anchor_teams import Chaser, KeeperRush, LongBall, Possession
+from touchline.agents.parts.anchor_teams import Chaser, Finisher, KeeperRush, LongBall, Possession
 from touchline.agents.parts.pitch_view import (
     BUILTIN_AI,
     IDLE,
@@ -152,8 +152,14 @@ class RunAndShoot:
         return np.where(player >= 0, actions, IDLE).astype(np.int32)
 
 
-Script = Idle | BuiltinAI | Random | RunAndShoot | Chaser | KeeperRush | LongBall | Possession
-_ANCHORS = {"chaser": Chaser, "keeper_rush": KeeperRush, "long_ball": LongBall, "possession": Possession}
+Script = Idle | BuiltinAI | Random | RunAndShoot | Chaser | KeeperRush | Finisher | LongBall | Possession
+_ANCHORS = {
+    "chaser": Chaser,
+    "keeper_rush": KeeperRush,
+    "finisher": Finisher,
+    "long_ball": LongBall,
+    "possession": Possession,
+}
 
 NAMES = ("builtin_ai", "idle", "random", "run_and_shoot", "run_and_shoot_tap", *_ANCHORS)
 

@@ -1,4 +1,4 @@
-"""Four scripted teams with styles of their own, the fixed anchors of a rating scale.
+"""Five scripted teams with styles of their own, the fixed anchors of a rating scale.
 
 They are functions of the state and of a small memory (which kick is under way, who is the striker) and draw no
 random numbers. They drive any N players of either side; distances are in metres in the side's own view (see
@@ -66,6 +66,23 @@ def _guard(view: View, targets: np.ndarray) -> np.ndarray:
     return np.where(view.keeper[..., None], spot[:, None], targets)
 
 
+def _chance(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Who has the ball with nobody but a keeper off his line before him, [B, N] bool, and that keeper's place."""
+    keeper = view.opponents[:, :1]
+    goal = np.broadcast_to(GOAL, view.position.shape)
+    gap = distance(view.position, goal)
+    ahead = (goal - view.position) / np.maximum(gap, 1e-9)[..., None]
+    to_opponent = view.opponents[:, None] - view.position[:, :, None]  # [B, N, P, 2]
+    along = (to_opponent * ahead[:, :, None]).sum(axis=-1)
+    beside = np.abs(to_opponent[..., 1] * ahead[:, :, None, 0] - to_opponent[..., 0] * ahead[:, :, None, 1])
+    in_the_way = view.opponent_here[:, None] & (along > 0) & (along < gap[..., None]) & (beside < 3.0)
+    in_the_way[..., 0] = False
+    central = np.abs(view.position[..., 1]) < GOAL[0] - view.position[..., 0]
+    off_line = view.opponent_here[:, :1] & (distance(keeper, GOAL) > 5.0)
+    chance = view.carrying & ~in_the_way.any(axis=2) & central & off_line & (gap > 9.0) & (gap < 42.0)
+    return chance & (distance(view.position, keeper) < 30.0), keeper
+
+
 class Chaser:
     """Every agent sprints at the ball all the time; who has it sprints at the goal and shoots from 16 metres."""
 
@@ -122,8 +139,71 @@ class KeeperRush:
         target = np.where(presser[..., None], meeting_point(view), _guard(view, line))
         defend = run_to(view, target, sprint=distance(view.position, target) > 4.0)
         defend = np.where(presser, run_to(view, target, arrive=0.0), defend)
-        attack, key = _run_and_shoot(view, self.shot_range)
-        return _finish(view, self._kicks, np.where(view.carrying, attack, defend), key)
+        attack, key, steps = self._attack(view)
+        return _finish(view, self._kicks, np.where(view.carrying, attack, defend), key, steps)
+
+    def _attack(self, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray | int]:
+        """Moves and kick keys [B, N] of whoever has the ball, and for how many steps he holds the key."""
+        return *_run_and_shoot(view, self.shot_range), 1
+
+
+class Finisher(KeeperRush):
+    """As `KeeperRush`, but alone before a goalkeeper who comes out the owner runs past him at an angle, and shoots.
+
+    A keeper runs out at whoever comes alone, and then saves what is shot straight at him. Here the owner turns away
+    from him, by `angle` degrees, and shoots early, while the keeper is `shot_gap` metres away: when foot meets ball
+    he is near, the goal behind him is empty, and the ball passes at his side. What a policy trained on
+    `academy_run_to_score_with_keeper` does was the model.
+    """
+
+    def __init__(
+        self,
+        num_players: int = 1,
+        *,
+        shot_range: float = 24.0,
+        line_gap: float = 6.0,
+        line_depth: float = 10.0,
+        shot_gap: float = 18.0,
+        angle: float = 45.0,
+        press: int = 2,
+    ) -> None:
+        super().__init__(num_players, shot_range=shot_range, line_gap=line_gap, line_depth=line_depth)
+        self.shot_gap = shot_gap
+        self.angle = angle
+        self.press = press
+        self._side = np.zeros((0, num_players))  # that the owner passes the keeper on, 0 while there is no chance
+
+    def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Forgets the kicks and chances of the matches in `mask` [B] bool."""
+        super().begin(mask, seeds)
+        if len(mask) == len(self._side):
+            self._side[mask] = 0.0
+
+    def _attack(self, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray | int]:
+        moves, key, steps = super()._attack(view)
+        chance, keeper = _chance(view)
+        if len(self._side) != len(chance):
+            self._side = np.zeros(chance.shape)
+        to_goal = GOAL - view.position
+        ahead = to_goal / np.maximum(distance(to_goal, np.zeros(2)), 1e-9)[..., None]
+        to_keeper = keeper - view.position
+        beside = to_keeper[..., 1] * ahead[..., 0] - to_keeper[..., 0] * ahead[..., 1]
+        # Away from the keeper; from one who is straight ahead, away from the middle of the pitch.
+        away = np.where(np.abs(beside) > 0.3, -np.sign(beside), np.where(view.position[..., 1] <= 0, -1.0, 1.0))
+        self._side = np.where(chance, np.where(self._side == 0, away, self._side), 0.0)
+        turn = np.radians(self.angle) * self._side
+        way = np.stack(
+            [
+                ahead[..., 0] * np.cos(turn) - ahead[..., 1] * np.sin(turn),
+                ahead[..., 0] * np.sin(turn) + ahead[..., 1] * np.cos(turn),
+            ],
+            axis=-1,
+        )
+        past = run_to(view, view.position + 10.0 * way, arrive=0.0)
+        shoot = chance & (distance(keeper, view.position) < self.shot_gap)
+        moves = np.where(chance, past, moves)
+        key = np.where(chance, np.where(shoot, SHOT, IDLE), key).astype(np.int32)
+        return moves, key, np.where(chance, self.press, steps)
 
 
 class LongBall:
