@@ -13,12 +13,13 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_envs import SPEC, Corridor, ObservationAction
+from toy_envs import SPEC, Corridor, ObservationAction, ToyEnv
 
 import touchline.curiosity
 from touchline import checkpoint, exploration, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
+from touchline.run import Run
 from touchline.tracking import CsvTracker, EpisodeStatistics
 from touchline.train_config import config_of
 from touchline.training import TrainConfig, resume, train
@@ -333,6 +334,28 @@ def test_random_play_before_a_training_counts_as_steps_of_it(tmp_path):
     played = exploration.RANDOM_UNROLL * 8 * 2  # whole rollouts of eight walks
     assert played == 2048 and result["env_steps"] >= 40 * UPDATE
     assert len(rows) - 1 == -(-(40 * UPDATE - played) // UPDATE)
+
+
+class LongMatches(ToyEnv):
+    """Nothing happens for 40 steps."""
+
+    truncates_after = 40
+
+    def pay(self, action):
+        return np.zeros(len(action))
+
+
+def test_staggered_matches_stand_at_different_minutes_and_the_others_at_the_same(tmp_path):
+    def minutes(stagger):
+        envs = LongMatches(num_envs=8)
+        run = Run(config(tmp_path, stagger=stagger).resolved(), [envs])
+        run.stagger()
+        assert run.env_steps == 8 * stagger
+        assert np.allclose(run.obs[0][:, 2] * 10, envs.time)
+        return envs.time.tolist()
+
+    assert minutes(0) == [0] * 8
+    assert minutes(40) == [0, 35, 30, 25, 20, 15, 10, 5]  # the first match has just begun anew
 
 
 def test_a_value_target_module_takes_discount_trace_and_inner_target_from_the_agent(tmp_path):

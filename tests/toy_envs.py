@@ -40,8 +40,10 @@ class ToyEnv(VectorEnv):
         self.out = np.zeros((num_envs, *shape), np.float32)
 
     def reset(self, *, seed=None, options=None):
-        self.generators = [np.random.default_rng([seed or 0, b]) for b in range(self.num_envs)]
-        for b in range(self.num_envs):
+        if (mask := (options or {}).get("reset_mask")) is None:
+            mask = np.ones(self.num_envs, bool)
+            self.generators = [np.random.default_rng([seed or 0, b]) for b in range(self.num_envs)]
+        for b in np.flatnonzero(mask):
             self._restart(b)
         return self._observe(), {}
 

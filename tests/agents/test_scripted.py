@@ -183,7 +183,7 @@ def test_wrong_names_say_what_exists():
 
 # ---- the anchor teams -------------------------------------------------------------------------------------
 
-ANCHORS = ("chaser", "keeper_rush", "long_ball", "possession")
+ANCHORS = ("chaser", "keeper_rush", "finisher", "long_ball", "possession")
 DIRECTIONS = V2[1:9]
 KICKS = ("long_pass", "high_pass", "short_pass", "shot")
 
@@ -325,6 +325,57 @@ def test_the_rusher_shoots_from_further_away_than_the_chaser():
     state = match_of([(34.0, 0.0), (0.0, 10.0)], ball=(34.5, 0.0), owner=0, pressed="right")
     assert act("keeper_rush", state, num_players=2)[0] == "shot"
     assert act("chaser", state, num_players=2)[0] == "idle"
+
+
+def chance_of(keeper, *, defender=(-30.0, 0.0), pressed="right", y=0.0, steps_left=100):
+    """Agent 0 alone with the ball 30 metres before the goal, and a keeper somewhere."""
+    mine = [(25.0, y), (-10.0, 10.0)]
+    state = match_of(mine, [defender], ball=(25.5, y), owner=0, pressed=pressed, steps_left=steps_left)
+    state.get("right_position")[:, 0] = np.array(keeper) / scripted.METRES
+    return state
+
+
+def first_of(state, name="finisher"):
+    return act(name, state, num_players=2)[0]
+
+
+def test_the_finisher_runs_past_a_keeper_who_comes_out_and_shoots_early():
+    assert first_of(chance_of((46.0, 2.0))) == "top_right"  # still 21 metres away, and below
+    assert first_of(chance_of((46.0, -2.0))) == "bottom_right"
+    assert first_of(chance_of((46.0, 0.1), y=1.0)) == "bottom_right"  # straight ahead: away from the middle
+    assert first_of(chance_of((42.0, 2.0), pressed="top_right")) == "shot"
+    # 30 metres from the goal the rusher goes on towards it.
+    assert first_of(chance_of((42.0, 2.0), pressed="top_right"), "keeper_rush") == "right"
+
+
+def test_the_finisher_takes_no_keeper_on_his_line_and_no_opponent_in_the_way_for_a_chance():
+    shooting = {"pressed": "top_right"}
+    assert first_of(chance_of((42.0, 2.0), **shooting)) == "shot"
+    assert first_of(chance_of((53.0, 2.0), **shooting)) == "right"  # the keeper is at home
+    assert first_of(chance_of((42.0, 2.0), defender=(35.0, 2.0), **shooting)) == "right"
+    assert first_of(chance_of((42.0, 2.0), defender=(35.0, 4.0), **shooting)) == "shot"  # beside the lane
+    assert first_of(chance_of((42.0, 2.0), defender=(24.0, 0.5), **shooting)) == "shot"  # behind the ball
+    assert first_of(chance_of((20.0, 2.0), **shooting)) == "shot"  # the keeper is passed
+
+
+def test_the_finisher_keeps_the_side_that_it_began_to_pass_the_keeper_on():
+    policy = make_scripted("finisher", 2)
+
+    def run(keeper, step):
+        return names_of(policy.act(chance_of(keeper, steps_left=100 - step), "left"))[0]
+
+    assert run((46.0, 2.0), 0) == "top_right"
+    assert run((46.0, -2.0), 1) == "top_right"
+    policy.begin(np.ones(1, bool), np.zeros(1))
+    assert run((46.0, -2.0), 2) == "bottom_right"
+
+
+@pytest.mark.engine
+def test_the_finisher_scores_against_a_keeper_alone_where_the_rusher_does_not():
+    drill = {"episodes": 40, "num_envs": 20, "num_threads": 2}
+    scenario = "academy_run_to_score_with_keeper"
+    finisher, rusher = (evaluate(name, scenario, **drill) for name in ("finisher", "keeper_rush"))
+    assert finisher.metrics["score/success_rate"].value > rusher.metrics["score/success_rate"].value + 0.2
 
 
 def test_all_chasers_run_at_the_ball_and_sprint():
