@@ -12,13 +12,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from toy_envs import Corridor, ObservationAction
 
+import touchline
 from touchline import checkpoint, scenarios, training
 from touchline.agents import ppo, scripted
+from touchline.envs.actions import ACTION_SETS
 from touchline.opponents import OpponentEnv, OpponentPool
 from touchline.rollout import Buffer, collect, env_spec
 from touchline.teacher import TaughtEnv
 from touchline.train_config import TrainConfig, make_envs
 
+SET = ACTION_SETS["default"]
 SHORT = replace(scenarios.load("5_vs_5"), name="short", game_duration=30)
 CONFIG = ppo.Config(
     unroll_length=16, num_epochs=4, minibatch_size=64, learning_rate=5e-3, entropy_coef=0.0, policy_hidden=(16,)
@@ -26,8 +29,6 @@ CONFIG = ppo.Config(
 
 
 def football(left, *, right=0, num_envs=3, **options):
-    import touchline
-
     options = {"control": "fixed", "observation": "egocentric", "num_threads": 1} | options
     return touchline.make_vec(SHORT, num_envs, left=left, right=right, **options)
 
@@ -122,6 +123,7 @@ def test_the_teacher_answers_the_state_that_the_agent_acts_in(left):
     for _ in range(70):
         expected = script.act(plain.simulator.state, "left")
         actions = rng.integers(0, 19, (3, left) if left > 1 else 3)
+        script.played(actions.reshape(3, left))
         obs, *_, info = ours.step(actions)
         others, _, terminated, truncated, _ = plain.step(actions)
         assert np.array_equal(obs, others)
@@ -236,3 +238,24 @@ def test_the_env_below_is_seen_through():
     taught = TaughtEnv(inner, "chaser")
     assert taught.num_left == 2 and taught.pool is inner.pool and env_spec(taught) == env_spec(inner)
     taught.close()
+
+
+@pytest.mark.engine
+def test_a_teacher_waits_for_the_kicks_of_the_pupil_and_for_no_others():
+    def advice(press_after):
+        """What a chaser says of one who runs at an empty goal and shoots from some step in range on, or never."""
+        envs = TaughtEnv(touchline.make_vec("academy_empty_goal_close", 1, num_threads=1), "chaser")
+        envs.reset(seed=0)
+        said, in_range = [], 0
+        for _ in range(14):
+            action = "shot" if in_range and in_range == press_after else "right"
+            taught = int(envs.step(np.array([SET.index(action)], np.int32))[-1]["taught"][0])
+            if in_range or SET[taught] == "shot":
+                in_range += 1
+                said.append(SET[taught])
+        envs.close()
+        return said
+
+    never, second = advice(None), advice(1)
+    assert len(never) > 6 and set(never) == {"shot"}  # he has still not shot
+    assert second[:3] == ["shot", "shot", "idle"] and "shot" not in second[2:8]

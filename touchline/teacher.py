@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorWrapper
 
-from touchline.benchmarks.policies import checked_actions, is_engine, load_policy
+from touchline.benchmarks.policies import ScriptedPolicy, checked_actions, is_engine, load_policy
 from touchline.envs.actions import num_actions
 from touchline.envs.side_view import SideView
 
@@ -19,7 +19,8 @@ class TaughtEnv(VectorWrapper):
     """A vector env of football matches with a teacher beside the left side's agents.
 
     `info["taught"]` of a step, [B] or [B, N] like the actions, is what the teacher would have done in the state that
-    the step began with.
+    the step began with, after all that the pupil has done: a script waits for the kicks that he began, not for those
+    that it would have.
 
     Args:
         envs: a `FootballVectorEnv` or an `OpponentEnv`.
@@ -62,6 +63,8 @@ class TaughtEnv(VectorWrapper):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """As the env's, with `info["taught"]`."""
         taught = self._advice(actions.shape)
+        if isinstance(self._player, ScriptedPolicy):
+            self._player.played(np.asarray(actions, np.int32).reshape(self._shape))
         self._obs, reward, terminated, truncated, info = self.env.step(actions)
         ended = terminated | truncated
         if self._view is not None:

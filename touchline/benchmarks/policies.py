@@ -100,6 +100,11 @@ class ScriptedPolicy:
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
         return self._script.act(state, side)
 
+    def played(self, actions: np.ndarray) -> None:
+        """Tells which actions [B, N] were really taken after `act`, where others decide (a teacher's pupils)."""
+        if hasattr(self._script, "played"):
+            self._script.played(actions)
+
     def memory(self) -> str:
         """What it remembers, for `remember` of the same player."""
         return memory_of(self._script)

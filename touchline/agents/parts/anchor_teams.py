@@ -83,19 +83,30 @@ def _chance(view: View) -> tuple[np.ndarray, np.ndarray]:
     return chance & (distance(view.position, keeper) < 30.0), keeper
 
 
-class Chaser:
-    """Every agent sprints at the ball all the time; who has it sprints at the goal and shoots from 16 metres."""
+class _Team:
+    """What the teams share: their number of agents and the kicks under way."""
 
     action_set = "default"
 
-    def __init__(self, num_players: int = 1, *, shot_range: float = 16.0) -> None:
+    def __init__(self, num_players: int) -> None:
         self.num_players = num_players
-        self.shot_range = shot_range
         self._kicks = Kicks(num_players)
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
-        """Forgets the kicks of the matches in `mask` [B] bool."""
+        """Forgets what was under way in the matches in `mask` [B] bool."""
         self._kicks.begin(mask)
+
+    def played(self, actions: np.ndarray) -> None:
+        """Tells which actions [B, N] the agents really took after `act`, if not those (a teacher's pupils)."""
+        self._kicks.played(actions)
+
+
+class Chaser(_Team):
+    """Every agent sprints at the ball all the time; who has it sprints at the goal and shoots from 16 metres."""
+
+    def __init__(self, num_players: int = 1, *, shot_range: float = 16.0) -> None:
+        super().__init__(num_players)
+        self.shot_range = shot_range
 
     def act(self, state: State, side: str) -> np.ndarray:
         """[B, N] int32."""
@@ -105,26 +116,19 @@ class Chaser:
         return _finish(view, self._kicks, np.where(view.carrying, attack, chase), key)
 
 
-class KeeperRush:
+class KeeperRush(_Team):
     """The nearest agent presses the ball, the others stand in a compact line between it and the own goal.
 
     With the ball the agent sprints at the goal and shoots early, from 24 metres.
     """
 
-    action_set = "default"
-
     def __init__(
         self, num_players: int = 1, *, shot_range: float = 24.0, line_gap: float = 6.0, line_depth: float = 10.0
     ) -> None:
-        self.num_players = num_players
+        super().__init__(num_players)
         self.shot_range = shot_range
         self.line_gap = line_gap
         self.line_depth = line_depth
-        self._kicks = Kicks(num_players)
-
-    def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
-        """Forgets the kicks of the matches in `mask` [B] bool."""
-        self._kicks.begin(mask)
 
     def act(self, state: State, side: str) -> np.ndarray:
         """[B, N] int32."""
@@ -206,7 +210,7 @@ class Finisher(KeeperRush):
         return moves, key, np.where(chance, self.press, steps)
 
 
-class LongBall:
+class LongBall(_Team):
     """One striker waits at the opponent's last line and gets the ball high and long; the others hold their places.
 
     The owner plays to him from the own half or when an opponent is within `pressed` metres, and otherwise runs and
@@ -214,19 +218,16 @@ class LongBall:
     state of an episode.
     """
 
-    action_set = "default"
-
     def __init__(self, num_players: int = 1, *, shot_range: float = 20.0, pressed: float = 4.0) -> None:
-        self.num_players = num_players
+        super().__init__(num_players)
         self.shot_range = shot_range
         self.pressed = pressed
-        self._kicks = Kicks(num_players)
         self._striker = np.zeros(0, np.int64)
         self._clock = np.zeros(0, np.int64)
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
         """Forgets the strikers and the kicks of the matches in `mask` [B] bool."""
-        self._kicks.begin(mask)
+        super().begin(mask, seeds)
         if len(mask) == len(self._striker):
             self._striker[mask] = -1
 
@@ -279,24 +280,17 @@ class LongBall:
         return _finish(view, self._kicks, moves, key, steps)
 
 
-class Possession:
+class Possession(_Team):
     """Short passes: the owner plays to a free mate ahead when an opponent is near, else runs on; shoots in range.
 
     The team-mates spread across the pitch around the ball, by turns ahead of it and behind it, and step away from
     their markers. Without the ball the nearest presses and the others close the space between ball and goal.
     """
 
-    action_set = "default"
-
     def __init__(self, num_players: int = 1, *, shot_range: float = 16.0, pressed: float = 8.0) -> None:
-        self.num_players = num_players
+        super().__init__(num_players)
         self.shot_range = shot_range
         self.pressed = pressed
-        self._kicks = Kicks(num_players)
-
-    def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
-        """Forgets the kicks of the matches in `mask` [B] bool."""
-        self._kicks.begin(mask)
 
     def _offer(self, view: View, others: np.ndarray) -> np.ndarray:
         """[B, N, 2] metres: places around the ball, onside, away from the nearest opponent."""

@@ -285,6 +285,8 @@ class Kicks:
 
     def _resize(self, size: int) -> None:
         self._key = np.zeros((size, self._num_players), np.int32)
+        self._said = np.zeros((size, self._num_players), np.int32)  # by the last `press`
+        self._down = np.zeros((size, self._num_players), bool)  # the key was really down in the step before
         self._steps = np.zeros((size, self._num_players), np.int64)  # until he may kick again
         self._clock = np.zeros(size, np.int64)
 
@@ -293,6 +295,7 @@ class Kicks:
         if len(mask) != len(self._steps):
             self._resize(len(mask))
         self._steps[mask] = 0
+        self._down[mask] = False
 
     def press(self, view: View, moves: np.ndarray, key: np.ndarray, steps: int | np.ndarray = 1) -> np.ndarray:
         """[B, N] int32: `moves`, but for the agents who kick.
@@ -312,7 +315,21 @@ class Kicks:
         pressing = self._steps > _KICK_TAKES
         waiting = (self._steps > 0) & (view.carrying | view.taking)
         self._steps = np.maximum(self._steps - 1, 0)
-        return np.where(pressing, self._key, np.where(waiting, IDLE, moves)).astype(np.int32)
+        self._said = np.where(pressing, self._key, np.where(waiting, IDLE, moves)).astype(np.int32)
+        return self._said.copy()
+
+    def played(self, actions: np.ndarray) -> None:
+        """Tells which actions [B, N] were really taken after `press`, where agents are free not to do as it said.
+
+        A kick that nobody pressed is not under way, and one that was pressed on an agent's own account is.
+        """
+        kicked = (actions >= LONG_PASS) & (actions <= SHOT)
+        said_kick = (self._said >= LONG_PASS) & (self._said <= SHOT)
+        own = kicked & (actions != self._said)
+        self._key = np.where(own, actions, self._key).astype(np.int32)
+        self._steps[own | (said_kick & ~kicked & self._down)] = _KICK_TAKES
+        self._steps[said_kick & ~kicked & ~self._down] = 0
+        self._down = kicked
 
 
 def take_set_piece(view: View, moves: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
