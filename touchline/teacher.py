@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorWrapper
 
+from touchline.agents.scripted import IDLE, LEFT
 from touchline.benchmarks.policies import ScriptedPolicy, checked_actions, is_engine, load_policy
 from touchline.envs.actions import num_actions
 from touchline.envs.side_view import SideView
@@ -20,7 +21,9 @@ class TaughtEnv(VectorWrapper):
 
     `info["taught"]` of a step, [B] or [B, N] like the actions, is what the teacher would have done in the state that
     the step began with, after all that the pupil has done: a script waits for the kicks that he began, not for those
-    that it would have.
+    that it would have. Instead of nothing it says the direction that is held already, which is the same to the engine:
+    so the advice depends on where to run and not on when the key went down, which a pupil's most probable action can
+    follow ("nothing" was four of five pieces of advice, and pupils then never turned).
 
     Args:
         envs: a `FootballVectorEnv` or an `OpponentEnv`.
@@ -79,7 +82,10 @@ class TaughtEnv(VectorWrapper):
             seen = self._view.observations if self._shape[1] > 1 else self._view.observations[:, 0]
         wanted = self._player.act(seen, self.simulator.state, "left")
         wanted = checked_actions(wanted, policy=self._name, shape=self._shape, num_actions=self._num_actions)
-        return wanted.reshape(shape).copy()
+        wanted = wanted.reshape(self._shape)
+        held = self.simulator.state.get("left_sticky")[:, : self._shape[1], :8] > 0
+        one_way = (wanted == IDLE) & (held.sum(axis=-1) == 1)
+        return np.where(one_way, held.argmax(axis=-1) + LEFT, wanted).astype(np.int32).reshape(shape)
 
     def _begin(self, mask: np.ndarray) -> None:
         self._player.begin(mask, self.simulator.seeds)
