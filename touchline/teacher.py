@@ -23,7 +23,7 @@ class TaughtEnv(VectorWrapper):
     the step began with, after all that the pupil has done: a script waits for the kicks that he began, not for those
     that it would have. Instead of nothing it says the direction that is held already, which is the same to the engine:
     so the advice depends on where to run and not on when the key went down, which a pupil's most probable action can
-    follow ("nothing" was four of five pieces of advice, and pupils then never turned).
+    follow ("nothing" was four of five pieces of advice, and pupils then seldom turned).
 
     Args:
         envs: a `FootballVectorEnv` or an `OpponentEnv`.

@@ -66,8 +66,11 @@ def _guard(view: View, targets: np.ndarray) -> np.ndarray:
     return np.where(view.keeper[..., None], spot[:, None], targets)
 
 
-def _chance(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Who has the ball with nobody but a keeper off his line before him, [B, N] bool, and that keeper's place."""
+def _chance(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who has the ball with nobody but a keeper off his line before him, [B, N] bool.
+
+    Also that keeper's place, [B, 1, 2] metres, and the direction from each agent to the goal, [B, N, 2] of length 1.
+    """
     keeper = view.opponents[:, :1]
     goal = np.broadcast_to(GOAL, view.position.shape)
     gap = distance(view.position, goal)
@@ -80,7 +83,7 @@ def _chance(view: View) -> tuple[np.ndarray, np.ndarray]:
     central = np.abs(view.position[..., 1]) < GOAL[0] - view.position[..., 0]
     off_line = view.opponent_here[:, :1] & (distance(keeper, GOAL) > 5.0)
     chance = view.carrying & ~in_the_way.any(axis=2) & central & off_line & (gap > 9.0) & (gap < 42.0)
-    return chance & (distance(view.position, keeper) < 30.0), keeper
+    return chance & (distance(view.position, keeper) < 30.0), keeper, ahead
 
 
 class _Team:
@@ -185,11 +188,9 @@ class Finisher(KeeperRush):
 
     def _attack(self, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray | int]:
         moves, key, steps = super()._attack(view)
-        chance, keeper = _chance(view)
+        chance, keeper, ahead = _chance(view)
         if len(self._side) != len(chance):
             self._side = np.zeros(chance.shape)
-        to_goal = GOAL - view.position
-        ahead = to_goal / np.maximum(distance(to_goal, np.zeros(2)), 1e-9)[..., None]
         to_keeper = keeper - view.position
         beside = to_keeper[..., 1] * ahead[..., 0] - to_keeper[..., 0] * ahead[..., 1]
         # Away from the keeper; from one who is straight ahead, away from the middle of the pitch.
