@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def stored(path):
             at += left
             continue
         size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        if at + 7 + size > len(data):
+            return  # still being written
         parts += data[at + 7 : at + 7 + size]
         at += 7 + size
         if kind in (1, 4):  # whole, or the last part
@@ -43,8 +46,20 @@ def stored(path):
             parts = b""
 
 
-def written(run):
-    """What wandb wrote of a run directory: (projects and ids, {step: {name: value}})."""
+def written(run, last_step):
+    """What wandb wrote of a run directory: (projects and ids, {step: {name: value}}), once `last_step` is there.
+
+    Its own process writes the file, and on a busy machine some time after the run has been finished.
+    """
+    until = time.monotonic() + 60
+    runs, history = now_written(run)
+    while not (runs and last_step in history) and time.monotonic() < until:
+        time.sleep(0.1)
+        runs, history = now_written(run)
+    return runs, history
+
+
+def now_written(run):
     runs, history = [], {}
     for path in sorted(run.glob("wandb/offline-run-*/run-*.wandb")):
         for record in stored(path):
@@ -65,7 +80,7 @@ def test_a_training_is_tracked_and_goes_on_in_the_same_run(tmp_path):
     config = TrainConfig(num_envs=2, total_steps=32, agent_config={"unroll_length": 8}, out=str(out)).resolved()
     train(config, make_envs=make_envs, trackers=[WandbTracker(config, "pitch")])
     resume(out, total_steps=64, make_envs=make_envs, trackers=[WandbTracker(config, "pitch")])
-    runs, history = written(out)
+    runs, history = written(out, 64)
     assert sorted(history) == [16, 32, 48, 64]
     assert {"train/approx_kl", "episode/return", "time/env_steps_per_second"} <= set(history[64])
     assert set(runs) == {("pitch", (out / ID_FILE).read_text().strip())}
@@ -107,6 +122,6 @@ def test_the_command_line_tracks(tmp_path, agent):
     hyper = ["--unroll-length", "16"] if agent == "ppo" else ["--sb3", "n_steps=16", "--sb3", "batch_size=32"]
     track = ["--track", "--track-project", "pitch"]
     assert cli.run(["train", "--agent", agent, "--out", str(out), *small, *hyper, *track]) == 0
-    runs, history = written(out)
+    runs, history = written(out, 32)
     assert {project for project, _ in runs} == {"pitch"}
     assert "time/env_steps_per_second" in history[32]

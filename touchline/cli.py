@@ -128,7 +128,7 @@ class Train:
     """A hyper-parameter of an sb3 agent, e.g. `--sb3 learning_rate=3e-4`; may be given several times."""
     backend: str = "gfootball"
     observation: str | None = None
-    """simple115v2, smm, egocentric or egocentric_noise."""
+    """simple115v2, smm, egocentric, egocentric_kicks or egocentric_noise."""
     stack: int | None = None
     """Frames stacked."""
     rewards: tuple[str, ...] | None = None

@@ -10,7 +10,14 @@ from touchline.benchmarks.leakage import owners
 from touchline.curiosity.parts.inputs import InputFilter, Pitch
 from touchline.envs.actions import ACTION_SETS, check_actions
 from touchline.envs.control import controlled_scenario, fixed_players
-from touchline.envs.observations import Egocentric, EgocentricNoise, Simple115v2, SuperMiniMap, raw_observation
+from touchline.envs.observations import (
+    Egocentric,
+    EgocentricKicks,
+    EgocentricNoise,
+    Simple115v2,
+    SuperMiniMap,
+    raw_observation,
+)
 from touchline.envs.rewards import Checkpoints, Scoring, make_terms
 from touchline.envs.simulator import empty_state
 from touchline.envs.statistics import EpisodeStatistics
@@ -68,7 +75,7 @@ def test_mini_map_positions_beyond_the_map_are_marked_at_its_edge():
     assert np.argwhere(planes[..., 2]).tolist() == [[0, 95]]
 
 
-@pytest.mark.parametrize("kind", [Simple115v2, SuperMiniMap, Egocentric])
+@pytest.mark.parametrize("kind", [Simple115v2, SuperMiniMap, Egocentric, EgocentricKicks])
 def test_a_mirrored_match_looks_the_same_from_the_other_side(kind):
     state, mirrored = two_a_side(), two_a_side()
     state.get("left_sticky")[0, 0, 1] = 1  # left agent runs to the top left
@@ -235,6 +242,15 @@ def test_every_cell_has_a_bit_of_its_own_and_a_snapshot_keeps_them():
     assert other.summary()["ball_cells"][0] == 96
 
 
+def test_egocentric_kicks_are_the_egocentric_view_and_each_agents_own_kicks():
+    state = two_a_side()
+    state.get("left_kicks")[0, 0] = [0, 0, 3, 10]
+    state.get("right_kicks")[0, 0] = [7, 0, 0, 0]
+    plain, kicks = write(Egocentric, state, 1, 1), write(EgocentricKicks, state, 1, 1)
+    assert np.array_equal(kicks[:, : plain.shape[1]], plain)
+    np.testing.assert_allclose(kicks[:, plain.shape[1] :], [[0, 0, 0.3, 1.0], [0.7, 0, 0, 0]], rtol=1e-6)
+
+
 def test_egocentric_noise_is_the_egocentric_view_and_bits_that_change_with_the_match_alone():
     state = two_a_side()
     (plain,), (noisy,) = write(Egocentric, state), write(EgocentricNoise, state)
@@ -250,7 +266,7 @@ def test_egocentric_noise_is_the_egocentric_view_and_bits_that_change_with_the_m
     assert abs(np.corrcoef(bits[:-1].ravel(), bits[1:].ravel())[0, 1]) < 0.1
 
 
-@pytest.mark.parametrize("kind", [Simple115v2, Egocentric, EgocentricNoise, SuperMiniMap])
+@pytest.mark.parametrize("kind", [Simple115v2, Egocentric, EgocentricKicks, EgocentricNoise, SuperMiniMap])
 def test_bonuses_find_ball_player_and_owner_where_an_observation_says_they_are(kind):
     observation = kind(1, 0)
     spec = EnvSpec(observation.shape, np.dtype(observation.dtype).name, 19, features=observation.features)

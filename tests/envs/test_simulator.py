@@ -15,7 +15,7 @@ import pytest
 
 from touchline import scenarios
 from touchline.envs.engine.engine import EngineSimulator
-from touchline.envs.simulator import GAME_MODES
+from touchline.envs.simulator import GAME_MODES, KICK_MEMORY
 
 pytestmark = pytest.mark.engine
 DRILL, MATCH = "academy_3_vs_1_with_keeper", "11_vs_11_stochastic"
@@ -390,6 +390,22 @@ def test_a_goal_terminates_a_drill_and_is_worth_one():
         assert simulator.reward[0] == 1
         assert simulator.final_state.get("left_score")[0] == 1
         assert simulator.state.get("left_score")[0] == 0, "the next episode has begun"
+
+
+def test_a_match_remembers_which_kicks_its_agents_have_begun_and_a_new_episode_forgets_them():
+    with simulators(make(scenario("5_vs_5", game_duration=25), left=2, right=1)) as (simulator,):
+        simulator.reset(seeds=np.array([4]))
+        left, right = (simulator.state.get(name)[0] for name in ("left_kicks", "right_kicks"))
+        simulator.step(np.array([[0, 9, 12]], np.int32))
+        simulator.step(np.array([[11, 5, 0]], np.int32))
+        assert left[:2].tolist() == [[0, 0, KICK_MEMORY, 0], [KICK_MEMORY - 1, 0, 0, 0]]
+        assert right[0].tolist() == [0, 0, 0, KICK_MEMORY - 1]
+        for _ in range(KICK_MEMORY):
+            simulator.step(np.array([[0, 0, 0]], np.int32))
+        assert not left.any() and not right.any()
+        while not simulator.terminated[0]:
+            simulator.step(np.array([[10, 10, 10]], np.int32))
+        assert simulator.final_state.get("left_kicks")[0, :2, 1].all() and not left.any()
 
 
 def test_resets_do_not_add_up_in_memory():

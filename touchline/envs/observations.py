@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numba import njit
 
-from touchline.envs.simulator import FLOATS, INTS, NUM_STICKY, MatchState
+from touchline.envs.simulator import FLOATS, INTS, KICK_MEMORY, KICKS, NUM_STICKY, MatchState
 from touchline.types import MAX_PLAYERS, ROLES
 
 SMM_HEIGHT, SMM_WIDTH, SMM_PLANES = 72, 96, 4
@@ -354,6 +354,27 @@ class Egocentric:
         _write_egocentric(state.floats, state.ints, *self._agents, rows, out)
 
 
+class EgocentricKicks(Egocentric):
+    """`Egocentric` and which kicks the agent has begun, in four floats: long, high and short pass, shot.
+
+    1 after the step in which he pressed the key, 0.1 less after every other. Foot meets ball some seven steps after
+    the key, and nothing else in an observation tells that a kick is under way.
+    """
+
+    shape = (EGOCENTRIC_SIZE + len(KICKS),)
+    features: ClassVar = {
+        **Egocentric.features,
+        "clocks": (*Egocentric.features["clocks"], *range(EGOCENTRIC_SIZE, EGOCENTRIC_SIZE + len(KICKS))),
+    }
+
+    def write(self, state: MatchState, rows: np.ndarray, out: np.ndarray) -> None:
+        """See `Observation.write`."""
+        _write_egocentric(state.floats, state.ints, *self._agents, rows, out[..., :EGOCENTRIC_SIZE])
+        left, right = self._agents
+        kicks = np.concatenate([state.get("left_kicks")[rows, :left], state.get("right_kicks")[rows, :right]], axis=1)
+        out[rows, :, EGOCENTRIC_SIZE:] = kicks / KICK_MEMORY
+
+
 # ------------------------------------------------------------------------------------------------ noise
 
 NOISE_BITS = 24
@@ -398,6 +419,7 @@ OBSERVATIONS = {
     "simple115v2": Simple115v2,
     "smm": SuperMiniMap,
     "egocentric": Egocentric,
+    "egocentric_kicks": EgocentricKicks,
     "egocentric_noise": EgocentricNoise,
 }
 """Observations that are arrays. `raw` (dicts) and `pixels` (rendered by the engine) are made by `FootballEnv`."""

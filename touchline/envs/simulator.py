@@ -17,6 +17,12 @@ P = MAX_PLAYERS
 NUM_STICKY = 10
 """Sticky actions in order: the eight directions from left clockwise (left, top_left, top, ...), sprint, dribble."""
 
+KICKS = ("long_pass", "high_pass", "short_pass", "shot")
+"""The keys of a kick, as the last axis of `left_kicks` has them."""
+
+KICK_MEMORY = 10
+"""Steps for which `left_kicks` remembers that a key was pressed: foot meets ball some seven steps after it."""
+
 GAME_MODES = ("normal", "kick_off", "goal_kick", "free_kick", "corner", "throw_in", "penalty")
 """Names of the numbers in `game_mode`."""
 
@@ -73,6 +79,8 @@ INTS = _layout(
     ("right_controlled", (P,), "player that right agent i drives now, or -1"),
     ("left_sticky", (P, NUM_STICKY), "sticky actions of left agent i, 0 or 1, in the left team's view"),
     ("right_sticky", (P, NUM_STICKY), "sticky actions of right agent i, 0 or 1, in the left team's view"),
+    ("left_kicks", (P, len(KICKS)), "10 if left agent i pressed the key in the last step, 9 in the one before, ... 0"),
+    ("right_kicks", (P, len(KICKS)), "the same of right agent i"),
 )
 """The int32 part of the state, [B, NUM_INTS]."""
 

@@ -49,7 +49,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         scenario: a name, a file or module (see `scenarios.load`), or a `Scenario`.
         num_envs: B.
         backend: the simulator; "gfootball" is the only one for now.
-        observation: "simple115v2", "smm", "egocentric", "egocentric_noise", or a factory
+        observation: "simple115v2", "smm", "egocentric", "egocentric_kicks", "egocentric_noise", or a factory
             `(num_left, num_right) -> Observation`.
         stack: frames stacked along the last axis.
         rewards: names ("scoring", "checkpoints", "attacks"; weight 1) or a dict of weights; in a name's place a class

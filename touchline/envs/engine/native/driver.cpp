@@ -36,6 +36,8 @@ const int kStickyAction[kSticky] = {game_left,         game_top_left, game_top, 
                                     game_right,        game_bottom_right, game_bottom,  game_bottom_left,
                                     game_sprint,       game_dribble};
 
+const int kKickAction[kKicks] = {game_long_pass, game_high_pass, game_short_pass, game_shot};
+
 // A right agent sees the pitch turned by 180 degrees, so his directions 1..8 turn by four eighths of a circle.
 int turned(int action) { return action >= 1 && action <= 8 ? (action - 1 + 4) % 8 + 1 : action; }
 
@@ -121,7 +123,9 @@ struct Layout {  // offsets into a row, in the order of simulator.py
     kRightControlled = kLeftControlled + kMaxPlayers,
     kLeftSticky = kRightControlled + kMaxPlayers,
     kRightSticky = kLeftSticky + kMaxPlayers * kSticky,
-    kNumInts = kRightSticky + kMaxPlayers * kSticky
+    kLeftKicks = kRightSticky + kMaxPlayers * kSticky,
+    kRightKicks = kLeftKicks + kMaxPlayers * kKicks,
+    kNumInts = kRightKicks + kMaxPlayers * kKicks
   };
 };
 
@@ -157,6 +161,8 @@ struct TlMatch {
   int32_t line_up = 0;  // line-up of the running episode
   // What upstream's environment carries beside the engine.
   int32_t previous_game_mode = -1, previous_owner = -1, score_difference = 0;
+  // [side][agent][key]: kKickMemory when the key was pressed in the last step, one less after every other.
+  uint8_t kicks[2][kMaxPlayers][kKicks] = {};
   SharedInfo info;
   bool picture_is_old = false;  // a state has been loaded since it was drawn
 };
@@ -167,8 +173,9 @@ struct SnapshotHeader {
   uint64_t seed_stream;
   int64_t seed, episode;
   int32_t line_up, previous_game_mode, previous_owner, score_difference;
+  uint8_t kicks[2][kMaxPlayers][kKicks];
 };
-const char kMagic[8] = {'T', 'L', 'S', 'N', 'A', 'P', '0', '1'};
+const char kMagic[8] = {'T', 'L', 'S', 'N', 'A', 'P', '0', '2'};
 
 }  // namespace
 
@@ -352,6 +359,7 @@ struct TlBatch {
     }
     m.previous_game_mode = m.previous_owner = -1;
     m.score_difference = 0;
+    memset(m.kicks, 0, sizeof m.kicks);
     write_state(index, arrays.floats, arrays.ints);
     arrays.seeds[index] = m.seed;
     arrays.episodes[index] = m.episode;
@@ -380,6 +388,8 @@ struct TlBatch {
         }
       }
       m.engine.action(backend, left, agent);
+      uint8_t* kicks = m.kicks[left ? 0 : 1][agent];
+      for (int k = 0; k < kKicks; k++) kicks[k] = backend == kKickAction[k] ? kKickMemory : kicks[k] - (kicks[k] > 0);
     }
   }
 
@@ -451,6 +461,8 @@ struct TlBatch {
     write_agents(m, true, scenario.left_agents, info.left_controllers, n + L::kLeftControlled, n + L::kLeftSticky);
     write_agents(m, false, scenario.right_agents, info.right_controllers, n + L::kRightControlled,
                  n + L::kRightSticky);
+    std::copy_n(&m.kicks[0][0][0], kMaxPlayers * kKicks, n + L::kLeftKicks);
+    std::copy_n(&m.kicks[1][0][0], kMaxPlayers * kKicks, n + L::kRightKicks);
   }
 
   void write_agents(TlMatch& m, bool left, int count, const std::vector<ControllerInfo>& controllers,
@@ -655,6 +667,7 @@ TL_API int64_t tl_get_state(TlBatch* batch, int32_t index, uint8_t* out, int64_t
   h.previous_game_mode = m.previous_game_mode;
   h.previous_owner = m.previous_owner;
   h.score_difference = m.score_difference;
+  memcpy(h.kicks, m.kicks, sizeof h.kicks);
   const int64_t size = int64_t(sizeof h + payload.size());
   if (size <= capacity) {
     memcpy(out, &h, sizeof h);
@@ -689,6 +702,7 @@ TL_API int32_t tl_set_state(TlBatch* batch, int32_t index, const uint8_t* data, 
   m.previous_game_mode = h.previous_game_mode;
   m.previous_owner = h.previous_owner;
   m.score_difference = h.score_difference;
+  memcpy(m.kicks, h.kicks, sizeof m.kicks);
   batch->write_state(index, batch->arrays.floats, batch->arrays.ints);
   batch->write_state(index, batch->arrays.final_floats, batch->arrays.final_ints);
   batch->arrays.seeds[index] = m.seed;

@@ -11,6 +11,8 @@
 
 constexpr int kMaxPlayers = 11;
 constexpr int kSticky = 10;
+constexpr int kKicks = 4;        // keys of a kick: long, high and short pass, shot
+constexpr int kKickMemory = 10;  // steps for which a match remembers that one was pressed
 constexpr int kActions = 20;
 
 struct TlPlayer {
