@@ -345,7 +345,9 @@ class Evaluate:
     right: int | None = None
     """Controlled players of the right side; None is none, and with an opponent as many as on the left."""
     opponent: str | None = None
-    """Who drives the right side; None is the engine's own AI."""
+    """Who drives the other side; None is the engine's own AI."""
+    side: Literal["left", "right", "both"] = "left"
+    """That the policy plays on; both: a match by turns from left and right."""
     num_envs: int = 16
     num_threads: int | None = None
     yardsticks: tuple[str, ...] = ("random", "builtin_ai")
@@ -382,6 +384,7 @@ class Evaluate:
                 right=_opponents(self.right, self.opponent, left),
                 opponent=self.opponent,
                 control=settings["control"],
+                side=self.side,
                 replays=self.replays,
                 replay_dir=(out or Path(".")) / "replays",
                 **common,

@@ -105,6 +105,11 @@ class Scenario:
         return tuple(i for i, player in enumerate(team) if player.controllable)
 
     @property
+    def sides_are_alike(self) -> bool:
+        """A match: both sides have as many players and the same task, which in a drill they have not."""
+        return len(self.left_team) == len(self.right_team) and not self.ends_by_clock_as_truncation
+
+    @property
     def ends_by_clock_as_truncation(self) -> bool:
         """The clock of a drill truncates; the clock of a full match is the end of the game and terminates."""
         return self.end_episode_on_score or self.end_episode_on_out_of_play or self.end_episode_on_possession_change

@@ -38,17 +38,17 @@ def make_run(root, variant, scenario, seed, success, *, finished=True, left=1, f
     return folder
 
 
-def make_match(root, variant, scenario, seed, difference, **config):
+def make_match(root, variant, scenario, seed, difference, *, side="left", **config):
     """A run on a full match, whose goal differences are around `difference`."""
     folder = make_run(root, variant, scenario, seed, 0, finished=False, **config)
     settings = json.loads((folder / "config.json").read_text())
     _metrics(folder / "metrics.csv", settings, difference, True, match=True)
     differences = np.random.default_rng(seed).normal(difference, 1.5, EPISODES).round().astype(int)
-    _evaluation(folder / "eval.json", settings, f"{variant}-{seed}", differences)
+    _evaluation(folder / "eval.json", settings, f"{variant}-{seed}", differences, side)
     return folder
 
 
-def _evaluation(path, config, policy, differences):
+def _evaluation(path, config, policy, differences, side="left"):
     rows = tuple(
         {"episode": i, "seed": 10**9 + i, "success": bool(d > 0), "goal_difference": int(d), "return": d, "length": 50}
         for i, d in enumerate(differences.tolist())
@@ -69,6 +69,7 @@ def _evaluation(path, config, policy, differences):
         commit="0123456789ab",
         rows=rows,
         machine="a machine, 2 cores",
+        side=side,
     )
     evaluate.write_json([result], path)
 

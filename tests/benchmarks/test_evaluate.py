@@ -1,5 +1,6 @@
 """Evaluation against a toy environment whose episodes are known functions of seed and actions."""
 
+import dataclasses
 import io
 import json
 import math
@@ -275,6 +276,34 @@ def test_the_same_script_on_both_sides_draws_apart(tmp_path):
     assert (replay.actions[:, :2] != replay.actions[:, 2:]).any()
 
 
+def test_both_sides_by_turns_with_all_counts_those_of_the_policys_side():
+    maker, home, away = Maker(), Always(3, 2), Always(4)
+    result = evaluate(
+        home, "11_vs_11_easy_stochastic", side="both", left=2, right=1, opponent=away, episodes=7, make_vec=maker
+    )
+    seeds = evaluation_seeds(0, 7)
+    assert [row["side"] for row in result.rows] == ["left", "right"] * 3 + ["left"]
+    assert [row["seed"] for row in result.rows] == list(seeds)
+    assert (home.begun, away.begun) == ([*seeds[0::2], *seeds[1::2]],) * 2
+    own, other = ((np.array([row[f"goals_{side}"] for row in result.rows])) for side in ("left", "right"))
+    ahead = np.where(np.arange(7) % 2, other - own, own - other)
+    assert [row["goal_difference"] for row in result.rows] == ahead.tolist() and len({*(own - other).tolist()}) > 1
+    assert [row["success"] for row in result.rows] == (ahead > 0).tolist()
+    first, second = (made.options for made in maker.made)
+    assert [(made["left"], made["right"]) for made in (first, second)] == [(2, 1), (1, 2)]
+    assert (second["scenario"].left_team_difficulty, second["scenario"].right_team_difficulty) == (0.05, 1.0)
+    assert "by turns from left and right" in markdown([result]) and result.to_json()["side"] == "both"
+    with pytest.raises(ValueError, match="one side"):
+        markdown([result, dataclasses.replace(result, side="left")])
+
+
+def test_a_drill_is_played_from_the_left():
+    with pytest.raises(ValueError, match="academy_corner is a drill"):
+        evaluate("random", "academy_corner", side="both", make_vec=Maker())
+    with pytest.raises(ValueError, match="no side 'middle'; there are left, right, both"):
+        evaluate("random", "5_vs_5", side="middle", make_vec=Maker())
+
+
 def test_the_environment_is_closed_even_when_the_policy_fails():
     maker = Maker()
     with pytest.raises(ValueError, match="always: expected actions 0 to 18, got 19 to 19"):
@@ -524,3 +553,20 @@ def test_run_and_shoot_always_scores_into_the_empty_goal(tmp_path):
     assert results[0].rows == results[1].rows
     assert results[0].metrics["score/success_rate"].value == 1.0
     assert Replay.load(results[0].replays[0]).result == "GOAL"
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(locate() is None, reason="the engine is not built on this machine")
+@pytest.mark.parametrize("opponent", [None, "idle"])
+def test_whoever_wins_from_the_left_wins_from_the_right_too(tmp_path, opponent):
+    short = tmp_path / "short_match.py"
+    short.write_text(
+        "from dataclasses import replace\n"
+        "from touchline.scenarios import load\n"
+        "SCENARIO = replace(load('5_vs_5'), name='short_match', game_duration=500)\n"
+    )
+    players = {"left": 4, "right": 4 if opponent else 0}
+    result = evaluate("finisher", str(short), side="both", episodes=8, opponent=opponent, control="fixed", **players)
+    assert all(row["goal_difference"] == row["return"] for row in result.rows)
+    for side in ("left", "right"):
+        assert sum(row["goal_difference"] for row in result.rows if row["side"] == side) > 0

@@ -156,6 +156,15 @@ def test_a_comparison_says_where_trainings_were_not_of_equal_length(tmp_path):
     assert f"**Not of equal length** on `{THREE}`: the tables" in text
 
 
+def test_matches_from_the_left_and_from_both_sides_are_kept_apart(tmp_path):
+    match = "11_vs_11_easy_stochastic"
+    make_match(tmp_path, "a", match, 0, 0.5)
+    make_match(tmp_path, "b", match, 0, 0.5, side="both")
+    found = report_runs.sections(report_runs.read([tmp_path])[0])
+    assert [list(one.runs) for one in found] == [[("b", match)], [("a", match)]]
+    assert str(found[0].conditions) == f"{found[1].conditions}, from either side by turns"
+
+
 def test_the_drills_that_most_variants_share_get_a_comparison_of_their_own(tmp_path):
     for variant in ("a", "b"):
         make_run(tmp_path, variant, CLOSE, 0, 10)

@@ -7,7 +7,9 @@ Rules of an evaluation:
 - Episode i is played by match i mod B, and every episode begins with a reset of that match to the episode's
   own seed. All episodes are played to their end, so short ones are not over-represented, and the result does
   not depend on B. (A network's output can differ in the last bit between batch sizes; scripts are exact.)
-- Success: the left side scored more goals than the right side.
+- The policy plays on the left. A match, whose sides have the same task, it can also play from the right, or the
+  episodes by turns from left and right: `side="both"`. On the left it kicks off, on the right its opponent does.
+- Success: the policy's side scored more goals than the other.
 - Shares carry Wilson intervals, means Student-t intervals, both at 95 %.
 """
 
@@ -19,23 +21,27 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
 
+from touchline import scenarios
 from touchline.benchmarks.policies import Policy, against, checked_actions, is_engine, load_policy
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.actions import num_actions
 from touchline.replay import ReplayWriter
+from touchline.types import Scenario
 
 FIRST_EVALUATION_SEED = 1_000_000_000
 """Engine seeds from here on belong to evaluations; training draws below."""
 
 SEEDS_PER_EVALUATION = 1_000_000
 YARDSTICKS = ("random", "builtin_ai")
+SIDES = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
+"""Sides that a policy plays its episodes from, by turns."""
 
 
 class Estimate(NamedTuple):
@@ -138,11 +144,14 @@ class EvalResult:
     """What a policy did in an evaluation, episode by episode, and under which conditions.
 
     Attributes:
-        rows: one dict an episode, in the order of the seeds: episode, seed, success, goal_difference, return,
-            length, terminated, truncated, and the numbers of the environment's episode statistics.
+        rows: one dict an episode, in the order of the seeds: episode, seed, side, success, goal_difference, return,
+            length, terminated, truncated, and the numbers of the environment's episode statistics. Success, goal
+            difference and return are the policy's, whichever side it plays on.
+        left, right: players that the policy and that its opponent drive, were the policy on the left.
         env_steps: steps of all counted episodes together.
         replays: files written on request.
         machine: that it was played on: processor, number of cores, and the graphics card that torch sees.
+        side: that the policy played on: left, right, or both by turns.
     """
 
     policy: str
@@ -161,6 +170,7 @@ class EvalResult:
     rows: tuple[dict[str, Any], ...]
     replays: tuple[str, ...] = ()
     machine: str | None = None
+    side: str = "left"
 
     @property
     def metrics(self) -> dict[str, Estimate]:
@@ -203,6 +213,7 @@ def evaluate(
     opponent: str | Path | Policy | None = None,
     control: str = "upstream",
     action_set: str | None = None,
+    side: str = "left",
     backend: str = "gfootball",
     num_threads: int | None = None,
     replays: int = 0,
@@ -211,7 +222,7 @@ def evaluate(
     make_vec: Callable[..., Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvalResult:
-    """Plays `episodes` seeded episodes with a policy on the left side; the module's text has the rules.
+    """Plays `episodes` seeded episodes with a policy; the module's text has the rules.
 
     Args:
         policy: a name or path (see `policies.load_policy`), or a policy.
@@ -219,8 +230,10 @@ def evaluate(
         num_envs: B matches at once; it changes the speed, not the result.
         observation, stack, action_set: None takes what the policy says it was made for, or else
             "simple115v2", 1 and "default".
-        right, opponent: agents of the right side and who drives them; none is the built-in AI, and so is
+        left: agents of the policy's side, which is the left one unless `side` says otherwise.
+        right, opponent: agents of the other side and who drives them; none is the built-in AI, and so is
             `builtin_ai:0.6`, at that difficulty.
+        side: left, right, or both: the episodes by turns from left and right. A drill is played from the left.
         replays: traces of the first episodes are written to `replay_dir`.
         trust: load SB3 zips, which hold pickles.
         make_vec: makes the environment; None is `touchline.make_vec`.
@@ -231,22 +244,23 @@ def evaluate(
         raise ValueError(f"expected num_envs of at least 1, got {num_envs}")
     if left < 1:
         raise ValueError(f"expected at least 1 agent on the left, got left={left}")
-    rival = "built-in AI"
+    if side not in SIDES:
+        raise ValueError(f"no side {side!r}; there are {', '.join(SIDES)}")
+    rival, played = "built-in AI", scenario
     if is_engine(opponent):
         played, rival, right, opponent = against(scenario, [opponent]), str(opponent), 0, None
-    else:
-        played = scenario
     if (right > 0) != (opponent is not None):
         raise ValueError(f"expected an opponent exactly where it drives players, got {opponent!r} and right={right}")
+    if side != "left":
+        played = played if isinstance(played, Scenario) else scenarios.load(played)
+        if not played.sides_are_alike:
+            raise ValueError(f"{played.name} is a drill, whose sides have different tasks: it is played from the left")
     if replays and replay_dir is None:
         raise ValueError("expected replay_dir, the folder for the replays")
     # The sides' scripts draw from different streams although their episodes share a seed.
     home = _policy(policy, left, 0, trust)
-    sides = [(home, "left", slice(0, left))]
     away = None if opponent is None else _policy(opponent, right, 1, trust)
-    if away is not None:
-        sides.append((away, "right", slice(left, left + right)))
-    players = [player for player, _, _ in sides]
+    players = [home] if away is None else [home, away]
     observation = observation or _agreed("observation", players, "simple115v2")
     stack = stack or _agreed("stack", players, 1)
     action_set = action_set or _agreed("action_set", players, "default")
@@ -255,33 +269,45 @@ def evaluate(
             raise ValueError(f"{player.name} needs the action set 'v2', got {action_set!r}")
     if make_vec is None:
         from touchline import make_vec
-    num_envs = min(num_envs, episodes)
-    envs = make_vec(
-        played,
-        num_envs=num_envs,
-        backend=backend,
-        observation=observation,
-        stack=stack,
-        rewards=rewards,
-        left=left,
-        right=right,
-        control=control,
-        action_set=action_set,
-        num_threads=num_threads,
-        auto_reset=False,
-    )
-    try:
-        rows, traces = _play(
-            envs,
-            sides,
-            seeds,
-            num_actions=num_actions(action_set),
-            replays=replays,
-            about={"scenario": scenario, "backend": backend},
-            progress=progress,
+    rows: dict[int, dict[str, Any]] = {}
+    traces: list[Any] = []
+    for turn, own in enumerate(SIDES[side]):
+        numbers = np.arange(turn, episodes, len(SIDES[side]))  # of the episodes that are played from this side
+        if not len(numbers):
+            continue
+        counts = (left, right) if own == "left" else (right, left)
+        envs = make_vec(
+            played if own == "left" else _strengths_swapped(played),
+            num_envs=min(num_envs, len(numbers)),
+            backend=backend,
+            observation=observation,
+            stack=stack,
+            rewards=rewards,
+            left=counts[0],
+            right=counts[1],
+            control=control,
+            action_set=action_set,
+            num_threads=num_threads,
+            auto_reset=False,
         )
-    finally:
-        envs.close()
+        parts = {"left": slice(0, counts[0]), "right": slice(counts[0], sum(counts))}
+        sides = [(player, where, parts[where]) for player, where in zip(players, (own, _other(own)), strict=False)]
+        before = len(rows)
+        try:
+            more, kept = _play(
+                envs,
+                sides,
+                seeds,
+                numbers,
+                num_actions=num_actions(action_set),
+                replays=replays,
+                about={"scenario": scenario, "backend": backend},
+                progress=progress and (lambda done, before=before: progress(before + done, episodes)),
+            )
+        finally:
+            envs.close()
+        rows |= more
+        traces += kept
     paths = []
     for trace in traces:
         name = f"{scenario}-{home.name}-{trace.episode:04d}.npz".replace(os.sep, "_")
@@ -298,11 +324,25 @@ def evaluate(
         right=right,
         rewards=dict(rewards) if isinstance(rewards, Mapping) else dict.fromkeys(rewards, 1.0),
         seed=seed,
-        env_steps=sum(row["length"] for row in rows),
+        env_steps=sum(row["length"] for row in rows.values()),
         commit=_commit(),
-        rows=tuple(rows),
-        replays=tuple(paths),
+        rows=tuple(rows[number] for number in range(episodes)),
+        replays=tuple(sorted(paths)),
         machine=_machine(),
+        side=side,
+    )
+
+
+def _other(side: str) -> str:
+    return "right" if side == "left" else "left"
+
+
+def _strengths_swapped(scenario: Scenario) -> Scenario:
+    """The scenario with the strengths of the engine's players where a policy on the right expects them."""
+    return replace(
+        scenario,
+        left_team_difficulty=scenario.right_team_difficulty,
+        right_team_difficulty=scenario.left_team_difficulty,
     )
 
 
@@ -325,34 +365,41 @@ def _play(
     envs: Any,
     sides: Sequence[tuple[Policy, str, slice]],
     seeds: np.ndarray,
+    numbers: np.ndarray,
     *,
     num_actions: int,
     replays: int,
     about: Mapping[str, str],
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[dict[str, Any]], list[Any]]:
-    """All episodes, match i playing i, i+B, ...; rows in the order of the seeds, and the first traces."""
-    size, total = envs.num_envs, len(seeds)
+    progress: Callable[[int], None] | None,
+) -> tuple[dict[int, dict[str, Any]], list[Any]]:
+    """The episodes `numbers` [K], match i playing the i-th, (i+B)-th, ... of them: their rows, and traces of those
+    below `replays`. Of `sides` the first is the policy's."""
+    size, total = envs.num_envs, len(numbers)
     num_players = sum(part.stop - part.start for _, _, part in sides)
-    names = (sides[0][0].name, sides[1][0].name if len(sides) > 1 else "built-in AI")
-    episode = np.arange(size)  # the one that each match plays; from `total` on it idles
+    _, own, own_part = sides[0]
+    drivers = {side: player.name for player, side, _ in sides}
+    place = np.arange(size)  # of the episode that each match plays, in `numbers`; from `total` on it idles
+    returns = np.zeros(size, np.float32)
     rows: dict[int, dict[str, Any]] = {}
     writers: dict[int, ReplayWriter] = {}
-    traces: dict[int, Any] = {}
+    traces: list[Any] = []
 
     def begin(mask: np.ndarray) -> np.ndarray:
         """Resets the matches of `mask`, each to its episode's seed; idle ones to seeds nobody counts."""
-        starts = np.where(mask & (episode < total), seeds[np.minimum(episode, total - 1)], -1)
+        episode = numbers[np.minimum(place, total - 1)]
+        starting = mask & (place < total)
+        starts = np.where(starting, seeds[episode], -1)
+        returns[mask] = 0.0
         observations, _ = envs.reset(seed=starts, options={"reset_mask": mask})
         for player, _, _ in sides:
-            player.begin(mask & (episode < total), starts)
-        for i in np.flatnonzero(mask & (episode < min(replays, total))):
+            player.begin(starting, starts)
+        for i in np.flatnonzero(starting & (episode < replays)):
             writers[i] = ReplayWriter(
                 **about,
                 seed=int(envs.simulator.seeds[i]),
                 state=envs.simulator.state,
                 index=i,
-                policies=names,
+                policies=(drivers.get("left", "built-in AI"), drivers.get("right", "built-in AI")),
                 episode=int(episode[i]),
             )
         return observations
@@ -365,7 +412,7 @@ def _play(
             seen = observations if num_players == 1 else observations[:, part]
             if num_players > 1 and part.stop - part.start == 1:
                 seen = seen[:, 0]
-            if writers and side == "left" and hasattr(player, "value_estimates"):
+            if writers and side == own and hasattr(player, "value_estimates"):
                 estimates = player.value_estimates(seen)  # before it acts: its memory is then that of this step
             actions[:, part] = checked_actions(
                 player.act(seen, envs.simulator.state, side),
@@ -375,41 +422,46 @@ def _play(
             )
         played = envs.simulator.seeds.copy()
         observations, rewards, terminated, truncated, info = envs.step(actions[:, 0] if num_players == 1 else actions)
-        terms = {f"reward/{name}": values for name, values in info.get("reward_terms", {}).items()}
+        # Of several agents the first of the policy's.
+        paid = {name: _of_agent(x, own_part.start) for name, x in info.get("reward_terms", {}).items()}
+        returns += _of_agent(rewards, own_part.start)
         for i, writer in writers.items():
-            # Of several agents the first.
-            series = {name: float(np.ravel(values[i])[0]) for name, values in {**estimates, **terms}.items()}
+            series = {name: float(np.ravel(values[i])[0]) for name, values in estimates.items()}
+            series |= {f"reward/{name}": float(values[i]) for name, values in paid.items()}
             writer.add(actions[i], rewards[i], envs.simulator.final_state, index=i, **series)
         ended = np.array(terminated | truncated)
-        for i in np.flatnonzero(ended & (episode < total)):
-            statistics = {name: values[i].item() for name, values in info["episode"].items()}
-            rows[int(episode[i])] = _row(
-                int(episode[i]), int(played[i]), statistics, bool(terminated[i]), bool(truncated[i])
-            )
+        for i in np.flatnonzero(ended & (place < total)):
+            episode = int(numbers[place[i]])
+            statistics = {name: values[i].item() for name, values in info["episode"].items()} | {"r": returns[i].item()}
+            ends = {"terminated": bool(terminated[i]), "truncated": bool(truncated[i])}
+            rows[episode] = _row(episode, int(played[i]), own, statistics, ends)
             if i in writers:
-                traces[int(episode[i])] = writers.pop(i).finish(
-                    terminated=bool(terminated[i]), truncated=bool(truncated[i])
-                )
+                traces.append(writers.pop(i).finish(**ends))
             if progress is not None:
-                progress(len(rows), total)
+                progress(len(rows))
         if ended.any() and len(rows) < total:
-            episode = np.where(ended & (episode < total), episode + size, episode)
+            place = np.where(ended & (place < total), place + size, place)
             observations = begin(ended)
-    return [rows[i] for i in range(total)], [traces[i] for i in sorted(traces)]
+    return rows, traces
 
 
-def _row(episode: int, seed: int, statistics: Mapping[str, Any], terminated: bool, truncated: bool) -> dict[str, Any]:
-    difference = statistics["goals_left"] - statistics["goals_right"]
+def _of_agent(values: np.ndarray, agent: int) -> np.ndarray:
+    """[B] of values [B] (one agent) or [B, N]."""
+    return values if values.ndim == 1 else values[:, agent]
+
+
+def _row(episode: int, seed: int, side: str, statistics: Mapping[str, Any], ends: Mapping[str, bool]) -> dict[str, Any]:
+    difference = statistics[f"goals_{side}"] - statistics[f"goals_{_other(side)}"]
     rest = {name: value for name, value in statistics.items() if name not in ("r", "l")}
     return {
         "episode": episode,
         "seed": seed,
+        "side": side,
         "success": difference > 0,
         "goal_difference": difference,
         "return": statistics["r"],
         "length": statistics["l"],
-        "terminated": terminated,
-        "truncated": truncated,
+        **ends,
         **rest,
     }
 
@@ -464,6 +516,7 @@ def yardsticks(
             right=result.right,
             opponent=opponent,
             control=result.control,
+            side=result.side,
             backend=result.backend,
             num_threads=num_threads,
             trust=trust,
@@ -500,17 +553,20 @@ def _cells(result: EvalResult) -> list[str]:
 _COLUMNS = ("policy", "success, %", "goal difference", "W/D/L", "return", "length, steps")
 
 
+_FROM = {"left": "", "right": ", from the right", "both": ", by turns from left and right"}
+
+
 def _title(results: Sequence[EvalResult]) -> str:
     first = results[0]
     low, high = first.rows[0]["seed"], first.rows[-1]["seed"]
     for other in results[1:]:
-        if (other.scenario, other.backend, other.right) != (first.scenario, first.backend, first.right):
-            raise ValueError("one table holds one scenario, one backend and one kind of opponent")
+        if any(getattr(other, name) != getattr(first, name) for name in ("scenario", "backend", "right", "side")):
+            raise ValueError("one table holds one scenario, one backend, one side and one kind of opponent")
         if [row["seed"] for row in other.rows] != [row["seed"] for row in first.rows]:
             raise ValueError(f"{first.policy} and {other.policy} played different seeds; evaluate both again")
     return (
         f"{first.scenario} ({first.backend}), {len(first.rows)} episodes, engine seeds {low} to {high}, "
-        f"against {first.opponent}"
+        f"against {first.opponent}{_FROM[first.side]}"
     )
 
 

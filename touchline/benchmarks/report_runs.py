@@ -113,13 +113,15 @@ class Conditions(NamedTuple):
     left: int
     control: str
     opponent: str
+    side: str = "left"
 
     def __str__(self) -> str:
         backend = self.backend
         if self.trained_on != self.backend:
             backend = f"{self.backend}, trained on {self.trained_on}"
         players = "one controlled player" if self.left == 1 else f"{self.left} controlled players"
-        return f"{backend}: {players} ({self.control}) against {self.opponent or 'an opponent not yet known'}"
+        turns = ", from either side by turns" if self.side == "both" else ""
+        return f"{backend}: {players} ({self.control}) against {self.opponent or 'an opponent not yet known'}{turns}"
 
 
 @dataclass
@@ -328,4 +330,5 @@ def _conditions(run: Run) -> Conditions:
     if result is None:
         return Conditions(trained_on, trained_on, config.get("left", 1), config.get("control", "upstream"), "")
     opponent = result["opponent"]
-    return Conditions(result["backend"], trained_on, result["left"], result["control"], f"the {opponent}")
+    side = result.get("side", "left")
+    return Conditions(result["backend"], trained_on, result["left"], result["control"], f"the {opponent}", side)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from touchline import training
+from touchline import scenarios, training
 from touchline.benchmarks import evaluate
 from touchline.run_folders import MetricsFile
 from touchline.tracking import Tracker
@@ -322,8 +322,14 @@ def _claim(folder: Path) -> Iterator[bool]:
 
 
 def evaluate_run(folder: Path, config: TrainConfig, episodes: int, yardsticks: Sequence[str] = ()) -> None:
-    """Plays the frozen, greedy policy of a run on held-out seeds, and then yardsticks, and writes its eval.json."""
-    result = evaluate.evaluate(folder, config.scenario, episodes=episodes, left=config.left, control=config.control)
+    """Plays the frozen, greedy policy of a run on held-out seeds, and then yardsticks, and writes its eval.json.
+
+    A match is played by turns from left and right.
+    """
+    side = "both" if scenarios.load(config.scenario).sides_are_alike else "left"
+    result = evaluate.evaluate(
+        folder, config.scenario, episodes=episodes, left=config.left, control=config.control, side=side
+    )
     beside = evaluate.yardsticks(result, names=yardsticks)
     evaluate.write_json([result, *beside], folder / "eval.json")
 

@@ -565,11 +565,10 @@ def _notes(
         if rounds:
             number = ", ".join(map(str, rounds))
             notes.append(f"{name} had a bye in round {number}: points as for a round of wins, no games")
-    teams = {side: getattr(scenario, f"{side}_team") for side in SIDES}
-    if len(teams["left"]) != len(teams["right"]) or scenario.ends_by_clock_as_truncation:
+    if not scenario.sides_are_alike:
         notes.append(
-            f"{scenario.name} is a drill: the sides have different tasks ({len(teams['left'])} against "
-            f"{len(teams['right'])} players); everyone plays both"
+            f"{scenario.name} is a drill: the sides have different tasks ({len(scenario.left_team)} against "
+            f"{len(scenario.right_team)} players); everyone plays both"
         )
     if "random" not in names:
         notes.append("`random` did not take part: ratings can only be compared within this tournament")
