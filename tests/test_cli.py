@@ -44,10 +44,13 @@ def test_a_command_that_is_interrupted_says_so_in_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "\ntouchline doctor: stopped\n"
 
 
-def test_an_unknown_flag_is_refused(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(["train", "--learning-rat", "1"])
-    assert stopped.value.code != 0
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [("--learning-rat", "--learning-rate"), ("--scenaro", "--scenario"), ("--total_step", "--total-steps")],
+)
+def test_an_unknown_flag_is_refused_with_the_one_that_was_meant(flag, meant, capsys):
+    assert cli.run(["train", flag, "1"]) == 1
+    assert f"no flag {flag} (did you mean {meant}?)" in capsys.readouterr().err
 
 
 def test_scenarios_are_drawn_when_they_are_named(capsys):

@@ -20,7 +20,7 @@ from touchline import checkpoint, exploration, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
 from touchline.run import Run
-from touchline.tracking import CsvTracker, EpisodeStatistics
+from touchline.tracking import CsvTracker, EpisodeStatistics, ProgressLines, progress
 from touchline.train_config import config_of
 from touchline.training import TrainConfig, resume, train
 
@@ -585,3 +585,18 @@ def test_a_run_on_the_engine_resumes_bitwise(tmp_path):
     assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert same(first["agent"], second["agent"])
     assert same(first["statistics"], second["statistics"])
+
+
+def test_progress_in_a_file_is_a_line_at_first_after_every_interval_and_at_the_end(capsys, monkeypatch):
+    shown = progress(400)  # the output is captured, so no terminal
+    assert isinstance(shown, ProgressLines)
+    now = [1000.0]
+    monkeypatch.setattr("touchline.tracking.time.monotonic", lambda: now[0])
+    for steps in (100, 200, 300, 400):
+        shown(steps, {"time/env_steps_per_second": 2345.6, "episode/success_rate": 0.25})
+        now[0] += 45.0
+    assert [line.split("%")[0].strip() for line in capsys.readouterr().out.splitlines()] == ["25", "75"]
+    shown.close()
+    assert capsys.readouterr().out.split() == ["100%", "400", "steps", "2,346/s", "success", "0.25"]
+    shown.close()
+    assert capsys.readouterr().out == ""

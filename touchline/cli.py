@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import itertools
 import os
 import sys
@@ -194,7 +195,7 @@ class Train:
     resume: Path | None = None
     """A run directory to continue; only --total-steps is then taken from the command line."""
     quiet: bool = False
-    """No progress bar."""
+    """No progress bar, and no lines of progress where the output is a file."""
     track: bool = False
     """Tell Weights & Biases the metrics too (pip install 'touchline[track]'); WANDB_MODE=offline keeps them here."""
     track_project: str | None = None
@@ -214,7 +215,7 @@ class Train:
             total = self.total_steps if _was_given("--total-steps", given) else None
             until = total or training.saved_config(self.resume).total_steps
             if not quiet:
-                trackers.append(tracking.ProgressBar(until))
+                trackers.append(tracking.progress(until))
             trackers += self._wandb(dataclasses.replace(training.saved_config(self.resume), out=str(self.resume)))
             result = training.resume(self.resume, total_steps=total, trackers=trackers)
         else:
@@ -227,7 +228,7 @@ class Train:
             agent_config = _sb3_config(self.sb3, rest) if sb3_name(self.agent) else _agent_config(config, rest)
             config = dataclasses.replace(config, agent_config=agent_config)
             if not quiet:
-                trackers.append(tracking.ProgressBar(config.total_steps))
+                trackers.append(tracking.progress(config.total_steps))
             trackers += self._wandb(config)
             result = training.train(config, trackers=trackers)
         if distributed.rank() == 0:
@@ -301,9 +302,25 @@ def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
     from touchline.train_config import config_of
 
     kind = _agent_config_kind(config.agent)
+    _check_flags(rest, kind, config.agent)
     start = config_of(kind, config.agent_config)
     chosen = tyro.cli(kind, prog=f"touchline train --agent {config.agent}", args=list(rest), default=start)
     return {k: v for k, v in dataclasses.asdict(chosen).items() if k in config.agent_config or v != getattr(start, k)}
+
+
+def _check_flags(rest: Sequence[str], kind: type, agent: str) -> None:
+    """Refuses what is no flag of `train` (those are taken out of `rest` already) nor of its agent."""
+    names = {f.name for one in (Train, kind) for f in dataclasses.fields(one)}
+    flags = sorted(f"--{name.replace('_', '-')}" for name in names)
+    own = {f.name for f in dataclasses.fields(kind)}
+    for word in rest:
+        flag = word.split("=")[0]
+        name = flag.removeprefix("--").replace("-", "_")
+        if not flag.startswith("--") or name in own or name.removeprefix("no_") in own or flag == "--help":
+            continue
+        close = difflib.get_close_matches(flag, flags, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"no flag {flag}{hint}; `touchline train --agent {agent} --help` lists them")
 
 
 def _agent_config_kind(agent: str) -> type:
@@ -526,7 +543,7 @@ class Benchmark:
 
         def trackers(config: Any) -> list[Any]:
             _print(f"run {1 + runs.index(Path(config.out))} of {len(runs)}: {config.out}", highlight=False)
-            return [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
+            return [] if self.quiet else [tracking.progress(config.total_steps)]
 
         for _ in suites.run_suite(chosen, out, trackers=trackers):
             (out / "table.md").write_text(suites.table(suite, out))
@@ -609,7 +626,7 @@ class Tune:
 
         def trackers(config: Any) -> list[Any]:
             _print(f"training {config.out}", highlight=False)
-            return [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
+            return [] if self.quiet else [tracking.progress(config.total_steps)]
 
         try:
             done = tune.run_tune(tune.TuneConfig(**options), trackers=trackers)
@@ -670,7 +687,7 @@ class League:
         if agent_config := _values(options.pop("agent_config")):
             options["train"]["agent_config"] = agent_config
         config = league.LeagueConfig(**options)
-        trackers = [] if self.quiet else [tracking.ProgressBar(config.total_steps)]
+        trackers = [] if self.quiet else [tracking.progress(config.total_steps)]
         result = league.run_league(config, trackers=trackers, tell=lambda text: _print(Markdown(text)))
         _report_training(result)
         _print(f"champion: {Path(self.out, 'champion')}   ratings: {Path(self.out, 'ratings.csv')}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -142,6 +144,50 @@ def files(folder: Path, env_steps: int = 0) -> list[Tracker]:
     return [CsvTracker(folder / "metrics.csv", env_steps), TensorBoardTracker(folder, env_steps)]
 
 
+def progress(total_steps: int) -> Tracker:
+    """What shows a training's progress: a bar in a terminal, and lines where the output goes to a file."""
+    from rich.console import Console
+
+    return ProgressBar(total_steps) if Console().is_terminal else ProgressLines(total_steps)
+
+
+def _in_words(env_steps: int, metrics: Mapping[str, float]) -> str:
+    parts = [f"{env_steps:,} steps", f"{metrics.get('time/env_steps_per_second', 0):,.0f}/s"]
+    for name, label in (("episode/return", "return"), ("episode/success_rate", "success")):
+        if name in metrics:
+            parts.append(f"{label} {metrics[name]:.2f}")
+    return "  ".join(parts)
+
+
+class ProgressLines:
+    """A line of speed, return and success rate after the first update, every `interval` seconds, and at the end.
+
+    Args:
+        total_steps: environment steps at which the training ends.
+        interval: seconds.
+    """
+
+    def __init__(self, total_steps: int, interval: float = 60.0) -> None:
+        self.total_steps, self.interval = total_steps, interval
+        self._due, self._unsaid = -math.inf, ""
+        from rich.console import Console
+
+        self._console = Console(soft_wrap=True, highlight=False)
+
+    def __call__(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        self._unsaid = f"{100 * env_steps / self.total_steps:3.0f}%  {_in_words(env_steps, metrics)}"
+        if time.monotonic() >= self._due:
+            self._say()
+
+    def _say(self) -> None:
+        self._console.print(self._unsaid)
+        self._due, self._unsaid = time.monotonic() + self.interval, ""
+
+    def close(self) -> None:
+        if self._unsaid:
+            self._say()
+
+
 class ProgressBar:
     """A bar in the terminal, with speed, return and success rate.
 
@@ -158,11 +204,7 @@ class ProgressBar:
         self.progress.start()
 
     def __call__(self, env_steps: int, metrics: Mapping[str, float]) -> None:
-        parts = [f"{env_steps:,} steps", f"{metrics.get('time/env_steps_per_second', 0):,.0f}/s"]
-        for name, label in (("episode/return", "return"), ("episode/success_rate", "success")):
-            if name in metrics:
-                parts.append(f"{label} {metrics[name]:.2f}")
-        self.progress.update(self.task, completed=env_steps, description="  ".join(parts))
+        self.progress.update(self.task, completed=env_steps, description=_in_words(env_steps, metrics))
 
     def close(self) -> None:
         self.progress.stop()
