@@ -53,6 +53,14 @@ def test_an_unknown_flag_is_refused_with_the_one_that_was_meant(flag, meant, cap
     assert f"no flag {flag} (did you mean {meant}?)" in capsys.readouterr().err
 
 
+def test_the_help_of_train_shows_the_defaults_that_hold(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["train", "--preset", "ippo_cpu", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "with the defaults of the preset ippo_cpu" in shown
+    assert "passes over a rollout. (default: 5)" in shown, "4 is the agent's own"
+
+
 def test_scenarios_are_drawn_when_they_are_named(capsys):
     assert cli.run(["scenarios"]) == 0
     assert "academy_corner" in capsys.readouterr().out

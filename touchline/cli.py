@@ -928,24 +928,22 @@ def run(arguments: list[str]) -> int:
 
 
 def _train_help(rest: list[str]) -> int:
-    """Train's own flags, then those of the named agent's config."""
-    from touchline.benchmarks import presets
+    """Train's own flags, then those of the named agent's config with the defaults that its preset gives them."""
+    from touchline.train_config import TrainConfig, config_of
 
-    agent = _value_of("--agent", rest)
-    if agent is None:
-        preset = _value_of("--preset", rest)
-        agent = presets.load(preset).agent if preset else "ppo"
-    kind = None if _is_sb3(agent, None) else _agent_config_kind(agent)
+    chosen = {name: value for name in ("agent", "preset") if (value := _value_of(f"--{name}", rest))}
+    config = TrainConfig(**chosen).resolved()
+    kind = None if _is_sb3(config.agent, None) else _agent_config_kind(config.agent)
     with contextlib.suppress(SystemExit):
         tyro.cli(Train, prog="touchline train", args=["--help"])
     if kind is None:
         from touchline.agents.sb3_learning import hyperparameters
 
-        name = agent.partition(":")[2]
-        print(f"\nHyper-parameters of {agent}, as --sb3 NAME=VALUE: {', '.join(hyperparameters(name))}")
+        name = config.agent.partition(":")[2]
+        print(f"\nHyper-parameters of {config.agent}, as --sb3 NAME=VALUE: {', '.join(hyperparameters(name))}")
         return 0
-    print(f"\nFields of the agent's own config (defaults of {agent}; the preset may set others):")
-    tyro.cli(kind, prog="touchline train", args=["--help"])
+    print(f"\nFields of the config of {config.agent}, with the defaults of the preset {config.preset}:")
+    tyro.cli(kind, prog="touchline train", args=["--help"], default=config_of(kind, config.agent_config))
     return 0
 
 
