@@ -56,6 +56,8 @@ def written(run, last_step):
     while not (runs and last_step in history) and time.monotonic() < until:
         time.sleep(0.1)
         runs, history = now_written(run)
+    there = {str(path.relative_to(run)): path.stat().st_size for path in run.rglob("*") if path.is_file()}
+    assert runs and last_step in history, f"not written: {there}"
     return runs, history
 
 
