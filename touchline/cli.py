@@ -666,6 +666,9 @@ class League:
     exploiter_steps: int = 500_000
     opponent_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """How opponents are drawn, e.g. `--opponent-config latest_share=0.5` (fields in touchline/opponents.py)."""
+    teacher: str | None = None
+    """Who says what he would do while the team learns: a scripted name, a run directory or a Python file; see the
+    preset ippo_taught."""
     agent_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A field of the agent's config, e.g. `--agent-config learning_rate=1e-4`."""
     train: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -684,8 +687,8 @@ class League:
 
         options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "quiet"}
         options |= {"train": _values(self.train), "opponent_config": _values(self.opponent_config)}
-        if agent_config := _values(options.pop("agent_config")):
-            options["train"]["agent_config"] = agent_config
+        given = {"agent_config": _values(options.pop("agent_config")), "teacher": options.pop("teacher")}
+        options["train"] |= {name: value for name, value in given.items() if value}
         config = league.LeagueConfig(**options)
         trackers = [] if self.quiet else [tracking.progress(config.total_steps)]
         result = league.run_league(config, trackers=trackers, tell=lambda text: _print(Markdown(text)))

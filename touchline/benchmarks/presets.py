@@ -100,6 +100,29 @@ PRESETS = {
         "https://arxiv.org/abs/2011.09533): players multiply the experience, so fewer passes, larger minibatches and "
         "narrower networks than ppo_cpu. With --central-critic it is MAPPO.",
     ),
+    "ippo_taught": Preset(
+        agent="ppo",
+        agent_config={
+            "unroll_length": 128,
+            "num_epochs": 4,
+            "minibatch_size": 1024,
+            "learning_rate": 5e-4,
+            "anneal_learning_rate": True,
+            "gamma": 0.995,
+            "gae_lambda": 0.95,
+            "clip_coef": 0.2,
+            "entropy_coef": 0.001,
+            "policy_hidden": (256, 256),
+            "value_hidden": (128, 128),
+            "teacher_until": 1.0,
+        },
+        observation="egocentric_kicks",
+        rewards=("scoring",),
+        num_envs=64,
+        reset_pool=256,
+        note="As ippo_cpu, for a team with a teacher (results/league_kicks): the teacher says more than the rewards, so "
+        "more gradient steps, a wider policy, little entropy and goals alone; players see which kicks they have begun.",
+    ),
     "ppo_paper_scoring": Preset(
         agent="ppo",
         agent_config={
