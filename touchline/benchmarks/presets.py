@@ -120,7 +120,7 @@ PRESETS = {
         rewards=("scoring",),
         num_envs=64,
         reset_pool=256,
-        note="As ippo_cpu, for a team with a teacher (results/league_kicks): the teacher says more than the rewards, so "
+        note="As ippo_cpu, for a team with a teacher (results/league_kicks): the teacher says more than rewards, so "
         "more gradient steps, a wider policy, little entropy and goals alone; players see which kicks they have begun.",
     ),
     "ppo_paper_scoring": Preset(
