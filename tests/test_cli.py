@@ -53,6 +53,14 @@ def test_an_unknown_flag_is_refused_with_the_one_that_was_meant(flag, meant, cap
     assert f"no flag {flag} (did you mean {meant}?)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("beside", [["--resume", "runs/none"], ["--agent", "sb3:PPO"]])
+def test_an_unknown_flag_is_refused_beside_resume_and_for_other_agents_too(beside, capsys):
+    if "sb3:PPO" in beside:
+        pytest.importorskip("stable_baselines3")
+    assert cli.run(["train", *beside, "--total-stepz", "9"]) == 1
+    assert "no flag --total-stepz" in capsys.readouterr().err
+
+
 def test_the_help_of_train_shows_the_defaults_that_hold(capsys):
     with pytest.raises(SystemExit):
         cli.run(["train", "--preset", "ippo_cpu", "--help"])

@@ -212,6 +212,10 @@ class Train:
         elif self.sb3:
             raise ValueError(f"--sb3 {self.sb3[0]} belongs to an SB3 agent: give --agent sb3:PPO, or drop it")
         if self.resume is not None:
+            if rest:
+                raise ValueError(
+                    f"no flag {rest[0]} beside --resume: only --total-steps is taken from the command line"
+                )
             total = self.total_steps if _was_given("--total-steps", given) else None
             until = total or training.saved_config(self.resume).total_steps
             if not quiet:
@@ -293,7 +297,10 @@ def _is_sb3(agent: str | None, run: Path | None) -> bool:
 def _sb3_config(pairs: Sequence[str], rest: Sequence[str]) -> dict[str, Any]:
     """An SB3 agent's hyper-parameters."""
     if rest:
-        raise ValueError(f"no flag {rest[0]}; hyper-parameters of SB3 are given as --sb3 NAME=VALUE")
+        flags = [f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Train)]
+        raise ValueError(
+            f"no flag {rest[0]}{_meant(rest[0], flags)}; hyper-parameters of SB3 are given as --sb3 NAME=VALUE"
+        )
     return _values(pairs)
 
 
@@ -318,9 +325,12 @@ def _check_flags(rest: Sequence[str], kind: type, agent: str) -> None:
         name = flag.removeprefix("--").replace("-", "_")
         if not flag.startswith("--") or name in own or name.removeprefix("no_") in own or flag == "--help":
             continue
-        close = difflib.get_close_matches(flag, flags, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise ValueError(f"no flag {flag}{hint}; `touchline train --agent {agent} --help` lists them")
+        raise ValueError(f"no flag {flag}{_meant(flag, flags)}; `touchline train --agent {agent} --help` lists them")
+
+
+def _meant(flag: str, flags: Sequence[str]) -> str:
+    close = difflib.get_close_matches(flag.split("=")[0], flags, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _agent_config_kind(agent: str) -> type:
@@ -360,11 +370,11 @@ class Evaluate:
     observation: str | None = None
     left: int | None = None
     right: int | None = None
-    """Controlled players of the right side; None is none, and with an opponent as many as on the left."""
+    """Controlled players of the other side; None is none, and with an opponent as many as the policy's."""
     opponent: str | None = None
     """Who drives the other side; None is the engine's own AI."""
     side: Literal["left", "right", "both"] = "left"
-    """That the policy plays on; both: a match by turns from left and right."""
+    """That the policy plays on; both: a match from left and right in turn."""
     num_envs: int = 16
     num_threads: int | None = None
     yardsticks: tuple[str, ...] = ("random", "builtin_ai")
@@ -527,7 +537,7 @@ class Benchmark:
     out: Path | None = None
     """Folder of all runs; None is results/SUITE, and with a budget results/SUITE-BUDGET."""
     quiet: bool = False
-    """No progress bars."""
+    """No progress bars, or lines of progress."""
 
     def run(self) -> int:
         from touchline import tracking
@@ -607,7 +617,7 @@ class Tune:
     """Of the settings' sequence and of every training."""
     out: str = "runs/tune"
     quiet: bool = False
-    """No progress bars."""
+    """No progress bars, or lines of progress."""
 
     def run(self) -> int:
         import logging
@@ -677,7 +687,7 @@ class League:
     num_threads: int | None = None
     out: str = "runs/league"
     quiet: bool = False
-    """No progress bar."""
+    """No progress bar, or lines of progress."""
 
     def run(self) -> int:
         from rich.markdown import Markdown
@@ -945,7 +955,8 @@ def _train_help(rest: list[str]) -> int:
         name = config.agent.partition(":")[2]
         print(f"\nHyper-parameters of {config.agent}, as --sb3 NAME=VALUE: {', '.join(hyperparameters(name))}")
         return 0
-    print(f"\nFields of the config of {config.agent}, with the defaults of the preset {config.preset}:")
+    own = f"of the preset {config.preset}" if config.agent_config else f"of {config.agent}"
+    print(f"\nFields of the config of {config.agent}, with the defaults {own}:")
     tyro.cli(kind, prog="touchline train", args=["--help"], default=config_of(kind, config.agent_config))
     return 0
 

@@ -52,7 +52,8 @@ def describe(about: Mapping[str, Any]) -> str:
     lines = [f"{about['scenario']}, {about['agent']}, {players} ({about['control']}), {steps}, seed {about['seed']}"]
     for result in about["results"]:
         share = "{value:.1f}% [{low:.1f}, {high:.1f}]".format(**{k: 100 * x for k, x in result["success"].items()})
-        lines.append(f"against {result['opponent']}: success {share} in {result['episodes']} held-out episodes")
+        turns = ", from both sides" if result.get("side") == "both" else ""
+        lines.append(f"against {result['opponent']}: success {share} in {result['episodes']} held-out episodes{turns}")
     return "\n".join(lines)
 
 
@@ -118,4 +119,5 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
         for name, key in (("success", "success_rate"), ("goal_difference", "goal_difference_per_game"))
     }
     numbers = {name: {key: estimate[key] for key in ("value", "low", "high")} for name, estimate in kept.items()}
-    return {"opponent": result["opponent"], "episodes": len(result["rows"]), **numbers}
+    about = {"opponent": result["opponent"], "episodes": len(result["rows"]), "side": result.get("side", "left")}
+    return about | numbers

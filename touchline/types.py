@@ -106,8 +106,12 @@ class Scenario:
 
     @property
     def sides_are_alike(self) -> bool:
-        """A match: both sides have as many players and the same task, which in a drill they have not."""
-        return len(self.left_team) == len(self.right_team) and not self.ends_by_clock_as_truncation
+        """A match: the ball in the middle, and equal teams, up to where they stand, with the same task."""
+        left, right = (
+            sorted((player.role, player.lazy, player.controllable) for player in team)
+            for team in (self.left_team, self.right_team)
+        )
+        return left == right and self.ball_position == (0.0, 0.0) and not self.ends_by_clock_as_truncation
 
     @property
     def ends_by_clock_as_truncation(self) -> bool:

@@ -31,6 +31,7 @@ from touchline.benchmarks.policies import checked_actions, load_policy
 from touchline.envs.engine.build import locate
 from touchline.envs.simulator import MatchState, empty_state
 from touchline.replay import Replay
+from touchline.scenarios import load
 
 
 class ToyEnv:
@@ -276,30 +277,82 @@ def test_the_same_script_on_both_sides_draws_apart(tmp_path):
     assert (replay.actions[:, :2] != replay.actions[:, 2:]).any()
 
 
-def test_both_sides_by_turns_with_all_counts_those_of_the_policys_side():
-    maker, home, away = Maker(), Always(3, 2), Always(4)
+class Paying(ToyEnv):
+    """Pays the second agent 10 in every step, the third 20: who was paid is plain."""
+
+    def step(self, actions):
+        observations, reward, *rest = super().step(actions)
+        return (
+            observations,
+            np.repeat(10.0 * np.arange(self.num_players, dtype=np.float32)[None], len(reward), 0),
+            *rest,
+        )
+
+
+class PayingMaker(Maker):
+    def __call__(self, scenario, **options):
+        self.made.append(Paying(scenario, **options))
+        return self.made[-1]
+
+
+class Remembering(Always):
+    """Has a memory as large as the first batch that it was told of."""
+
+    def begin(self, mask, seeds):
+        super().begin(mask, seeds)
+        self.steps = np.where(mask, 0, getattr(self, "steps", np.zeros(len(mask), int)))
+
+
+def test_both_sides_in_turn_with_all_counts_those_of_the_policys_side():
+    maker, home, away, shown = PayingMaker(), Remembering(3, 2), Always(4), []
     result = evaluate(
-        home, "11_vs_11_easy_stochastic", side="both", left=2, right=1, opponent=away, episodes=7, make_vec=maker
+        home,
+        "11_vs_11_easy_stochastic",
+        side="both",
+        left=2,
+        right=1,
+        opponent=away,
+        episodes=7,
+        num_envs=16,
+        make_vec=maker,
+        progress=lambda done, total: shown.append((done, total)),
     )
-    seeds = evaluation_seeds(0, 7)
-    assert [row["side"] for row in result.rows] == ["left", "right"] * 3 + ["left"]
+    seeds, sides = evaluation_seeds(0, 7), ["left", "left", "right", "right", "left", "left", "right"]
+    assert [row["side"] for row in result.rows] == sides
     assert [row["seed"] for row in result.rows] == list(seeds)
-    assert (home.begun, away.begun) == ([*seeds[0::2], *seeds[1::2]],) * 2
-    own, other = ((np.array([row[f"goals_{side}"] for row in result.rows])) for side in ("left", "right"))
-    ahead = np.where(np.arange(7) % 2, other - own, own - other)
+    assert home.begun == away.begun == [*seeds[[0, 1, 4, 5]], *seeds[[2, 3, 6]]]
+    assert shown == [(done, 7) for done in range(1, 8)]
+    right = np.array(sides) == "right"
+    own, other = (np.array([row[f"goals_{side}"] for row in result.rows]) for side in ("left", "right"))
+    ahead = np.where(right, other - own, own - other)
     assert [row["goal_difference"] for row in result.rows] == ahead.tolist() and len({*(own - other).tolist()}) > 1
     assert [row["success"] for row in result.rows] == (ahead > 0).tolist()
+    assert [row["return"] / row["length"] for row in result.rows] == (10.0 * right).tolist()
     first, second = (made.options for made in maker.made)
-    assert [(made["left"], made["right"]) for made in (first, second)] == [(2, 1), (1, 2)]
+    assert [(made["left"], made["right"], made["num_envs"]) for made in (first, second)] == [(2, 1, 3), (1, 2, 3)]
     assert (second["scenario"].left_team_difficulty, second["scenario"].right_team_difficulty) == (0.05, 1.0)
-    assert "by turns from left and right" in markdown([result]) and result.to_json()["side"] == "both"
+    others = yardsticks(result, names=("idle",), opponent=Always(4), make_vec=Maker())
+    assert [row["side"] for row in others[0].rows] == sides
+    assert "from left and right in turn" in markdown([result, *others]) and result.to_json()["side"] == "both"
     with pytest.raises(ValueError, match="one side"):
         markdown([result, dataclasses.replace(result, side="left")])
+
+
+def test_replays_from_both_sides_name_who_played_where(tmp_path):
+    options = {"side": "both", "right": 1, "opponent": "idle", "replays": 3, "replay_dir": tmp_path}
+    result = evaluate("random", "5_vs_5", **options, episodes=4, make_vec=Maker())
+    replays = sorted((Replay.load(path) for path in result.replays), key=lambda replay: replay.episode)
+    assert [replay.policies for replay in replays] == [("random", "idle"), ("random", "idle"), ("idle", "random")]
 
 
 def test_a_drill_is_played_from_the_left():
     with pytest.raises(ValueError, match="academy_corner is a drill"):
         evaluate("random", "academy_corner", side="both", make_vec=Maker())
+    match = load("5_vs_5")
+    lazy = tuple(dataclasses.replace(player, lazy=True) for player in match.right_team)
+    assert match.sides_are_alike
+    for change in ({"ball_position": (0.5, 0.0)}, {"right_team": lazy}):
+        assert not dataclasses.replace(match, **change).sides_are_alike
     with pytest.raises(ValueError, match="no side 'middle'; there are left, right, both"):
         evaluate("random", "5_vs_5", side="middle", make_vec=Maker())
 

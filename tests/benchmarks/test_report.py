@@ -156,13 +156,18 @@ def test_a_comparison_says_where_trainings_were_not_of_equal_length(tmp_path):
     assert f"**Not of equal length** on `{THREE}`: the tables" in text
 
 
-def test_matches_from_the_left_and_from_both_sides_are_kept_apart(tmp_path):
+def test_drills_and_matches_from_both_sides_share_a_part_but_a_match_has_one_way_of_judging(tmp_path):
     match = "11_vs_11_easy_stochastic"
-    make_match(tmp_path, "a", match, 0, 0.5)
-    make_match(tmp_path, "b", match, 0, 0.5, side="both")
-    found = report_runs.sections(report_runs.read([tmp_path])[0])
-    assert [list(one.runs) for one in found] == [[("b", match)], [("a", match)]]
-    assert str(found[0].conditions) == f"{found[1].conditions}, from either side by turns"
+    make_run(tmp_path / "one", "a", CLOSE, 0, 10)
+    make_run(tmp_path / "one", "a", CLOSE, 1, 10, finished=False)
+    make_match(tmp_path / "one", "a", match, 0, 0.5, side="both")
+    (section,) = report_runs.sections(report_runs.read([tmp_path / "one"])[0])
+    assert (list(section.sides(match)), list(section.sides(CLOSE))) == (["both"], ["left"])
+    _, text = written([tmp_path / "one"], tmp_path / "out")
+    assert f"#### `{match}`, from both sides" in text and f"#### `{CLOSE}`\n" in text
+    make_match(tmp_path / "two", "b", match, 0, 0.5)
+    with pytest.raises(ValueError, match=r"a-0 from both sides and .*b-0 from the left on 11_vs_11_easy"):
+        report_runs.sections(report_runs.read([tmp_path])[0])
 
 
 def test_the_drills_that_most_variants_share_get_a_comparison_of_their_own(tmp_path):

@@ -83,6 +83,7 @@ def test_a_mirrored_match_looks_the_same_from_the_other_side(kind):
         for name in ("position", "direction"):
             mirrored.get(f"{own}_{name}")[0] = -state.get(f"{other}_{name}")[0]
     mirrored.get("right_sticky")[0, 0, 5] = 1  # the same seen from the left: bottom right
+    state.get("left_kicks")[0, 0, 3] = mirrored.get("right_kicks")[0, 0, 3] = 7
     mirrored.get("ball_position")[0] = state.get("ball_position")[0] * [-1, -1, 1]
     mirrored.get("ball_owned_team")[0] = 1
     left = write(kind, state, 1, 0)[0]

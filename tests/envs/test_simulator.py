@@ -408,6 +408,21 @@ def test_a_match_remembers_which_kicks_its_agents_have_begun_and_a_new_episode_f
         assert simulator.final_state.get("left_kicks")[0, :2, 1].all() and not left.any()
 
 
+def test_a_snapshot_of_the_version_without_kicks_is_taken_as_one_with_none():
+    with simulators(make(scenario()), make(scenario())) as (source, target):
+        for simulator in (source, target):
+            simulator.reset(seeds=np.array([11]))
+            simulator.step(np.array([[12]], np.int32))
+        snapshot = source.get_state(0)
+        kicks = 2 * 11 * 4  # bytes, the last of the 160 of the head
+        assert snapshot[:8] == b"TLSNAP02" and snapshot[160 - kicks + 3] == KICK_MEMORY
+        target.set_state(0, b"TLSNAP01" + snapshot[8 : 160 - kicks] + snapshot[160:])
+        assert source.state.get("left_kicks").any() and not target.state.get("left_kicks").any()
+        assert source.get_engine_state(0) == target.get_engine_state(0)
+        with pytest.raises(ValueError, match="expected version 01 or 02"):
+            target.set_state(0, b"TLSNAP03" + snapshot[8:])
+
+
 def test_resets_do_not_add_up_in_memory():
     simulator = make(scenario())
 

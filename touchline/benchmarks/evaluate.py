@@ -8,7 +8,8 @@ Rules of an evaluation:
   own seed. All episodes are played to their end, so short ones are not over-represented, and the result does
   not depend on B. (A network's output can differ in the last bit between batch sizes; scripts are exact.)
 - The policy plays on the left. A match, whose sides have the same task, it can also play from the right, or the
-  episodes by turns from left and right: `side="both"`. On the left it kicks off, on the right its opponent does.
+  episodes from left and right, two by two in turn: `side="both"`. (Whether a seed is even decides which team the
+  engine moves first.) On the left it kicks off, on the right its opponent does.
 - Success: the policy's side scored more goals than the other.
 - Shares carry Wilson intervals, means Student-t intervals, both at 95 %.
 """
@@ -41,7 +42,7 @@ FIRST_EVALUATION_SEED = 1_000_000_000
 SEEDS_PER_EVALUATION = 1_000_000
 YARDSTICKS = ("random", "builtin_ai")
 SIDES = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
-"""Sides that a policy plays its episodes from, by turns."""
+"""Sides that a policy plays its episodes from, in turn."""
 
 
 class Estimate(NamedTuple):
@@ -146,12 +147,13 @@ class EvalResult:
     Attributes:
         rows: one dict an episode, in the order of the seeds: episode, seed, side, success, goal_difference, return,
             length, terminated, truncated, and the numbers of the environment's episode statistics. Success, goal
-            difference and return are the policy's, whichever side it plays on.
+            difference and return are the policy's, whichever side it plays on; `player_cells` are those of the first
+            agent, who is the opponent's where the policy plays on the right against agents.
         left, right: players that the policy and that its opponent drive, were the policy on the left.
         env_steps: steps of all counted episodes together.
         replays: files written on request.
         machine: that it was played on: processor, number of cores, and the graphics card that torch sees.
-        side: that the policy played on: left, right, or both by turns.
+        side: that the policy played on: left, right, or both in turn.
     """
 
     policy: str
@@ -233,7 +235,9 @@ def evaluate(
         left: agents of the policy's side, which is the left one unless `side` says otherwise.
         right, opponent: agents of the other side and who drives them; none is the built-in AI, and so is
             `builtin_ai:0.6`, at that difficulty.
-        side: left, right, or both: the episodes by turns from left and right. A drill is played from the left.
+        side: left, right, or both: two episodes from the left, two from the right, and so on. A drill is played from
+            the left. With `control="fixed"` and a part of a team, the players are those nearest to the ball in the
+            line-up of that side, which may have other roles.
         replays: traces of the first episodes are written to `replay_dir`.
         trust: load SB3 zips, which hold pickles.
         make_vec: makes the environment; None is `touchline.make_vec`.
@@ -243,7 +247,7 @@ def evaluate(
     if num_envs < 1:
         raise ValueError(f"expected num_envs of at least 1, got {num_envs}")
     if left < 1:
-        raise ValueError(f"expected at least 1 agent on the left, got left={left}")
+        raise ValueError(f"expected at least 1 agent of the policy's, got left={left}")
     if side not in SIDES:
         raise ValueError(f"no side {side!r}; there are {', '.join(SIDES)}")
     rival, played = "built-in AI", scenario
@@ -269,16 +273,18 @@ def evaluate(
             raise ValueError(f"{player.name} needs the action set 'v2', got {action_set!r}")
     if make_vec is None:
         from touchline import make_vec
+    size = max(1, min(num_envs, episodes // len(SIDES[side])))  # the same on both sides, for policies with a memory
     rows: dict[int, dict[str, Any]] = {}
     traces: list[Any] = []
     for turn, own in enumerate(SIDES[side]):
-        numbers = np.arange(turn, episodes, len(SIDES[side]))  # of the episodes that are played from this side
+        # The episodes that are played from this side.
+        numbers = np.flatnonzero(np.arange(episodes) // 2 % len(SIDES[side]) == turn)
         if not len(numbers):
             continue
         counts = (left, right) if own == "left" else (right, left)
         envs = make_vec(
             played if own == "left" else _strengths_swapped(played),
-            num_envs=min(num_envs, len(numbers)),
+            num_envs=size,
             backend=backend,
             observation=observation,
             stack=stack,
@@ -553,7 +559,7 @@ def _cells(result: EvalResult) -> list[str]:
 _COLUMNS = ("policy", "success, %", "goal difference", "W/D/L", "return", "length, steps")
 
 
-_FROM = {"left": "", "right": ", from the right", "both": ", by turns from left and right"}
+_FROM = {"left": "", "right": ", from the right", "both": ", from left and right in turn"}
 
 
 def _title(results: Sequence[EvalResult]) -> str:

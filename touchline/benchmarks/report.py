@@ -116,7 +116,8 @@ def _section(section: Section, name: str) -> Iterable[Block]:
             yield Text(_OUTCOMES)
             yield Figures(f"{name}-{title.split()[0].lower()}", panels)
         for scenario in scenarios:
-            yield Heading(4, f"`{scenario}`")
+            turns = ", from both sides" if "both" in section.sides(scenario) else ""
+            yield Heading(4, f"`{scenario}`{turns}")
             yield report_tables.results(section, scenario, is_match=scenario in matches)
             if beside := published.of(scenario):
                 yield report_tables.beside(beside)
@@ -199,11 +200,10 @@ _RUNS = (
 )
 _READING = (
     "**Frozen policy (ours).** After training the networks are frozen and act greedily through episodes on engine "
-    "seeds that no training draws, matches by turns from left and right; every policy plays the same seeds. Success: "
-    "more goals than the opponent at the episode's end. Behind each seed stands the interval over its own episodes "
-    "(Wilson for shares, Student-t for goal differences). The interval over seeds, a percentile bootstrap of their "
-    "mean, says what another training might give; there is none with fewer than "
-    f"{FEWEST_SEEDS} seeds.",
+    "seeds that no training draws, from the left unless a heading says otherwise; every policy plays the same seeds. "
+    "Success: more goals than the opponent at the episode's end. Behind each seed stands the interval over its own "
+    "episodes (Wilson for shares, Student-t for goal differences). The interval over seeds, a percentile bootstrap of "
+    f"their mean, says what another training might give; there is none with fewer than {FEWEST_SEEDS} seeds.",
     f"**Training, last {WINDOW} episodes (the GRF paper's protocol).** The last number of `metrics.csv`: the mean over "
     f"the {WINDOW} training episodes that ended last (over all, if fewer ended), as they were played: by a policy that "
     "explores and still learned, on training seeds, in all matches of the vector environment together. The return is "

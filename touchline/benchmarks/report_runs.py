@@ -113,15 +113,13 @@ class Conditions(NamedTuple):
     left: int
     control: str
     opponent: str
-    side: str = "left"
 
     def __str__(self) -> str:
         backend = self.backend
         if self.trained_on != self.backend:
             backend = f"{self.backend}, trained on {self.trained_on}"
         players = "one controlled player" if self.left == 1 else f"{self.left} controlled players"
-        turns = ", from either side by turns" if self.side == "both" else ""
-        return f"{backend}: {players} ({self.control}) against {self.opponent or 'an opponent not yet known'}{turns}"
+        return f"{backend}: {players} ({self.control}) against {self.opponent or 'an opponent not yet known'}"
 
 
 @dataclass
@@ -134,6 +132,11 @@ class Section:
 
     conditions: Conditions
     runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
+
+    def sides(self, scenario: str) -> dict[str, str]:
+        """{side that policies were evaluated from: a run's folder}."""
+        runs = [run for (_, name), runs in self.runs.items() if name == scenario for run in runs]
+        return {run.result.get("side", "left"): run.folder for run in runs if run.result is not None}
 
     @property
     def variants(self) -> list[str]:
@@ -287,7 +290,8 @@ def _metrics(path: Path) -> dict[str, np.ndarray]:
 
 
 def sections(runs: Iterable[Run]) -> list[Section]:
-    """The runs by their conditions; two of one variant, scenario and seed are refused, and so are unequal lengths.
+    """The runs by their conditions; two of one variant, scenario and seed are refused, and so are unequal lengths, and
+    evaluations of one scenario from different sides.
 
     A run without a result goes where the finished ones of its training's conditions are.
     """
@@ -312,9 +316,17 @@ def sections(runs: Iterable[Run]) -> list[Section]:
                 )
         cell.append(run)
     for section in found.values():
+        for scenario in {scenario for _, scenario in section.runs}:
+            sides = section.sides(scenario)
+            if len(sides) > 1:
+                evaluated = " and ".join(f"{folder} from {_FROM[side]}" for side, folder in sorted(sides.items()))
+                raise ValueError(f"{evaluated} on {scenario}: evaluate both alike (touchline evaluate --side ...)")
         order = sorted(section.runs, key=lambda key: _order(section, key))
         section.runs = {key: sorted(section.runs[key], key=lambda run: run.seed) for key in order}
     return sorted(found.values(), key=lambda section: section.conditions)
+
+
+_FROM = {"left": "the left", "right": "the right", "both": "both sides"}
 
 
 def _order(section: Section, key: tuple[str, str]) -> tuple[Any, ...]:
@@ -330,5 +342,4 @@ def _conditions(run: Run) -> Conditions:
     if result is None:
         return Conditions(trained_on, trained_on, config.get("left", 1), config.get("control", "upstream"), "")
     opponent = result["opponent"]
-    side = result.get("side", "left")
-    return Conditions(result["backend"], trained_on, result["left"], result["control"], f"the {opponent}", side)
+    return Conditions(result["backend"], trained_on, result["left"], result["control"], f"the {opponent}")

@@ -598,7 +598,7 @@ def _write(study: optuna.Study, config: TuneConfig, space: Space) -> None:
     }
     if suites.is_done(Path(train.out)):
         result = json.loads((Path(train.out) / "eval.json").read_text())["results"][0]
-        keys = ("metrics", "episodes", "seed", "commit", "opponent")
+        keys = ("metrics", "episodes", "seed", "commit", "opponent", "side")
         found["evaluation"] = {key: result[key] for key in keys if key in result}
     _put(out / "best.json", json.dumps(found, indent=2) + "\n")
 

@@ -357,8 +357,9 @@ class Egocentric:
 class EgocentricKicks(Egocentric):
     """`Egocentric` and which kicks the agent has begun, in four floats: long, high and short pass, shot.
 
-    1 after the step in which he pressed the key, 0.1 less after every other. Foot meets ball some seven steps after
-    the key, and nothing else in an observation tells that a kick is under way.
+    1 after the step in which he pressed the key (or the dead-ball rule did), 0.1 less after every other. Foot meets
+    ball some seven steps after the key, and nothing else in an observation tells that a kick is under way. The four
+    stay with the agent where he switches to another player.
     """
 
     shape = (EGOCENTRIC_SIZE + len(KICKS),)

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -176,6 +177,7 @@ struct SnapshotHeader {
   uint8_t kicks[2][kMaxPlayers][kKicks];
 };
 const char kMagic[8] = {'T', 'L', 'S', 'N', 'A', 'P', '0', '2'};
+const char kMagicWithoutKicks[8] = {'T', 'L', 'S', 'N', 'A', 'P', '0', '1'};
 
 }  // namespace
 
@@ -678,17 +680,19 @@ TL_API int64_t tl_get_state(TlBatch* batch, int32_t index, uint8_t* out, int64_t
 
 TL_API int32_t tl_set_state(TlBatch* batch, int32_t index, const uint8_t* data, int64_t size) {
   SnapshotHeader h;
-  if (size < int64_t(sizeof h) || memcmp(data, kMagic, sizeof kMagic) != 0) {
-    last_error = "not a snapshot of this version";
+  memset(&h, 0, sizeof h);
+  const bool has_no_kicks = size >= int64_t(sizeof kMagic) && memcmp(data, kMagicWithoutKicks, sizeof kMagic) == 0;
+  const int64_t head = has_no_kicks ? offsetof(SnapshotHeader, kicks) : sizeof h;
+  if (size < head || (!has_no_kicks && memcmp(data, kMagic, sizeof kMagic) != 0)) {
+    last_error = "not a snapshot, or one of a later version: expected version 01 or 02";
     return 1;
   }
-  memcpy(&h, data, sizeof h);
+  memcpy(&h, data, head);
   if (h.identity != batch->scenario.identity) {
     last_error = "a snapshot of another scenario, or of other controlled players";
     return 2;
   }
-  if (h.payload_size != uint64_t(size) - sizeof h ||
-      h.payload_checksum != checksum(data + sizeof h, size_t(size) - sizeof h)) {
+  if (h.payload_size != uint64_t(size - head) || h.payload_checksum != checksum(data + head, size_t(size - head))) {
     last_error = "a damaged snapshot: its check sum does not fit";
     return 3;
   }
@@ -698,7 +702,7 @@ TL_API int32_t tl_set_state(TlBatch* batch, int32_t index, const uint8_t* data, 
   m.episode = h.episode;
   m.line_up = h.line_up;
   if (!batch->fits(m)) batch->true_reset(m);
-  batch->load_engine_state(m, std::string(reinterpret_cast<const char*>(data) + sizeof h, h.payload_size));
+  batch->load_engine_state(m, std::string(reinterpret_cast<const char*>(data) + head, h.payload_size));
   m.previous_game_mode = h.previous_game_mode;
   m.previous_owner = h.previous_owner;
   m.score_difference = h.score_difference;
@@ -718,6 +722,7 @@ TL_API int64_t tl_get_engine_state(TlBatch* batch, int32_t index, uint8_t* out, 
 
 TL_API int32_t tl_set_engine_state(TlBatch* batch, int32_t index, const uint8_t* data, int64_t size) {
   batch->load_engine_state(*batch->matches[index], std::string(reinterpret_cast<const char*>(data), size_t(size)));
+  memset(batch->matches[index]->kicks, 0, sizeof batch->matches[index]->kicks);
   batch->write_state(index, batch->arrays.floats, batch->arrays.ints);
   return 0;
 }
