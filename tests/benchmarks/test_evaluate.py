@@ -616,7 +616,7 @@ def test_whoever_wins_from_the_left_wins_from_the_right_too(tmp_path, opponent):
     short.write_text(
         "from dataclasses import replace\n"
         "from touchline.scenarios import load\n"
-        "SCENARIO = replace(load('5_vs_5'), name='short_match', game_duration=500)\n"
+        "SCENARIO = replace(load('5_vs_5'), name='short_match', game_duration=900)\n"
     )
     players = {"left": 4, "right": 4 if opponent else 0}
     result = evaluate("finisher", str(short), side="both", episodes=8, opponent=opponent, control="fixed", **players)
