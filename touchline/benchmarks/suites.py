@@ -185,7 +185,7 @@ SUITES = {
         episodes=100,
         yardsticks=("random", "builtin_ai", "long_ball"),
         about="Football Benchmarks, one controlled player: PPO alone, and PPO that imitates a scripted player less and "
-        "less. The teacher was chosen among four by eight games of each of them on every level, and beside a fifth by 16; "
+        "less. The teacher was chosen among four by eight games of each of them on every level, beside a fifth by 16; "
         "how it teaches, after a league of five a side and before any of these runs.",
     ),
     "multi_agent": Suite(
