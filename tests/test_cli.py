@@ -61,6 +61,22 @@ def test_an_unknown_flag_is_refused_beside_resume_and_for_other_agents_too(besid
     assert "no flag --total-stepz" in capsys.readouterr().err
 
 
+def test_a_leagues_teacher_and_agent_config_are_those_of_its_training(monkeypatch, tmp_path):
+    class Asked(Exception):
+        pass
+
+    def ask(config, **options):
+        raise Asked(config.train_config())
+
+    monkeypatch.setattr("touchline.benchmarks.league.run_league", ask)
+    own = ["--teacher", "finisher", "--agent-config", "num_epochs=2", "--train", "stagger=3"]
+    with pytest.raises(Asked) as asked:
+        cli.run(["league", "--preset", "ippo_taught", "--out", str(tmp_path), "--quiet", *own])
+    (config,) = asked.value.args
+    assert (config.teacher, config.stagger, config.observation) == ("finisher", 3, "egocentric_kicks")
+    assert (config.agent_config["num_epochs"], config.agent_config["teacher_until"]) == (2, 1.0)
+
+
 def test_the_help_of_train_shows_the_defaults_that_hold(capsys):
     with pytest.raises(SystemExit):
         cli.run(["train", "--preset", "ippo_cpu", "--help"])

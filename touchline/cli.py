@@ -297,10 +297,8 @@ def _is_sb3(agent: str | None, run: Path | None) -> bool:
 def _sb3_config(pairs: Sequence[str], rest: Sequence[str]) -> dict[str, Any]:
     """An SB3 agent's hyper-parameters."""
     if rest:
-        flags = [f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Train)]
-        raise ValueError(
-            f"no flag {rest[0]}{_meant(rest[0], flags)}; hyper-parameters of SB3 are given as --sb3 NAME=VALUE"
-        )
+        meant = _meant(rest[0], Train)
+        raise ValueError(f"no flag {rest[0]}{meant}; hyper-parameters of SB3 are given as --sb3 NAME=VALUE")
     return _values(pairs)
 
 
@@ -317,18 +315,21 @@ def _agent_config(config: Any, rest: Sequence[str]) -> dict[str, Any]:
 
 def _check_flags(rest: Sequence[str], kind: type, agent: str) -> None:
     """Refuses what is no flag of `train` (those are taken out of `rest` already) nor of its agent."""
-    names = {f.name for one in (Train, kind) for f in dataclasses.fields(one)}
-    flags = sorted(f"--{name.replace('_', '-')}" for name in names)
     own = {f.name for f in dataclasses.fields(kind)}
     for word in rest:
         flag = word.split("=")[0]
         name = flag.removeprefix("--").replace("-", "_")
         if not flag.startswith("--") or name in own or name.removeprefix("no_") in own or flag == "--help":
             continue
-        raise ValueError(f"no flag {flag}{_meant(flag, flags)}; `touchline train --agent {agent} --help` lists them")
+        raise ValueError(
+            f"no flag {flag}{_meant(flag, Train, kind)}; `touchline train --agent {agent} --help` lists them"
+        )
 
 
-def _meant(flag: str, flags: Sequence[str]) -> str:
+def _meant(flag: str, *kinds: type) -> str:
+    """A hint at the flag of `kinds` that is most like a wrong one; nothing, if none is."""
+    names = {f.name for kind in kinds for f in dataclasses.fields(kind)}
+    flags = sorted(f"--{name.replace('_', '-')}" for name in names)
     close = difflib.get_close_matches(flag.split("=")[0], flags, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

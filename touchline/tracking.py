@@ -168,10 +168,10 @@ class ProgressLines:
     """
 
     def __init__(self, total_steps: int, interval: float = 60.0) -> None:
-        self.total_steps, self.interval = total_steps, interval
-        self._due, self._unsaid = -math.inf, ""
         from rich.console import Console
 
+        self.total_steps, self.interval = total_steps, interval
+        self._due, self._unsaid = -math.inf, ""
         self._console = Console(soft_wrap=True, highlight=False)
 
     def __call__(self, env_steps: int, metrics: Mapping[str, float]) -> None:

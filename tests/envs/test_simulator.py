@@ -419,6 +419,8 @@ def test_a_snapshot_of_the_version_without_kicks_is_taken_as_one_with_none():
         target.set_state(0, b"TLSNAP01" + snapshot[8 : 160 - kicks] + snapshot[160:])
         assert source.state.get("left_kicks").any() and not target.state.get("left_kicks").any()
         assert source.get_engine_state(0) == target.get_engine_state(0)
+        source.set_engine_state(0, target.get_engine_state(0))
+        assert not source.state.get("left_kicks").any(), "an engine's own state knows nothing of kicks"
         with pytest.raises(ValueError, match="expected version 01 or 02"):
             target.set_state(0, b"TLSNAP03" + snapshot[8:])
 

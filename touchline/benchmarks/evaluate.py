@@ -149,7 +149,7 @@ class EvalResult:
             length, terminated, truncated, and the numbers of the environment's episode statistics. Success, goal
             difference and return are the policy's, whichever side it plays on; `player_cells` are those of the first
             agent, who is the opponent's where the policy plays on the right against agents.
-        left, right: players that the policy and that its opponent drive, were the policy on the left.
+        left, right: players that the policy drives, and that its opponent does, whichever side they play on.
         env_steps: steps of all counted episodes together.
         replays: files written on request.
         machine: that it was played on: processor, number of cores, and the graphics card that torch sees.
