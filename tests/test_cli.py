@@ -61,6 +61,12 @@ def test_an_unknown_flag_is_refused_beside_resume_and_for_other_agents_too(besid
     assert "no flag --total-stepz" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", [["--num-envs", "8"], ["--bonus", "rnd"], ["--no-compile"], ["--seed=5"]])
+def test_a_setting_beside_resume_is_refused_and_not_forgotten(flag, capsys):
+    assert cli.run(["train", "--resume", "runs/none", *flag]) == 1
+    assert "is not taken beside --resume" in capsys.readouterr().err
+
+
 def test_a_leagues_teacher_and_agent_config_are_those_of_its_training(monkeypatch, tmp_path):
     class Asked(Exception):
         pass

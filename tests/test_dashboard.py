@@ -137,6 +137,23 @@ def test_a_damaged_run_is_a_message_and_the_others_are_shown(root):
     assert len(parts["suite/ppo-1"]["steps"]) == len(parts[EVIL]["steps"]) == 10
 
 
+def test_numbers_that_no_run_has_are_a_message_or_nothing(root):
+    (root / "suite" / "ppo-0" / "eval.json").write_text('{"results": [{"metrics": [1]}]}')
+    config = json.loads((root / "suite" / "ppo-1" / "config.json").read_text())
+    (root / "suite" / "ppo-1" / "config.json").write_text(json.dumps(config | {"total_steps": 10**400}))
+    with served(root) as server:
+        assert "eval.json" in ask(server, "run", path="suite/ppo-0")["errors"][0]
+        runs = {run["path"]: run for run in ask(server, "overview")["runs"]}
+    assert runs["suite/ppo-1"]["total_steps"] is None
+
+
+def test_what_nobody_foresaw_is_an_answer_too(root, monkeypatch):
+    monkeypatch.setattr(Dashboard, "overview", lambda self: 1 / 0)
+    with served(root) as server:
+        status, _, text = get(server, "/api/overview")
+    assert (status, text.strip()) == (500, "ZeroDivisionError")
+
+
 def test_many_runs_are_read_in_slices_those_first_that_were_written_last(root, monkeypatch):
     os.utime(root / "suite" / "ppo-1" / "metrics.csv", (2_000_000_100, 2_000_000_100))
     monkeypatch.setattr(dashboard, "READING_SECONDS", 0.0)
@@ -175,9 +192,14 @@ def test_a_trace_opens_in_the_viewer_that_watch_writes_and_in_a_sandbox(root):
 def test_a_damaged_trace_is_listed_and_says_so(root):
     (root / "cup" / "replays" / "bad.npz").write_bytes(b"PK\3\4 no more")
     np.savez(root / "cup" / "replays" / "pickle.npz", about=np.array([{"policies": 1}], object))
+    (root / "cup" / "replays" / "empty.npz").write_bytes(b"")
+    whole = bytearray(next((root / "cup" / "replays").glob("[!bep]*.npz")).read_bytes())
+    whole[200:400] = bytes(byte ^ 0x55 for byte in whole[200:400])
+    (root / "cup" / "replays" / "flipped.npz").write_bytes(whole)
     with served(root) as server:
         files = {file["name"]: file for file in ask(server, "replays", path="cup")["files"]}
-        assert "error" in files["replays/bad.npz"]
+        for name in ("bad", "empty", "flipped"):
+            assert files[f"replays/{name}.npz"]["error"]
         assert "error" in files["replays/pickle.npz"], "a pickle is never opened"
         status, _, text = get(server, "/open/cup/replays/bad.npz")
     assert status == 422
@@ -391,9 +413,13 @@ def test_the_browser_draws_curves_and_new_rows_appear(chromium, root):
 
 def test_seeds_of_a_variant_are_one_mean_where_all_of_them_are(chromium, root):
     write_run(root / "suite" / "ppo-1", [f"{10 * i},{i / 10},1" for i in range(1, 7)])
+    for trial in ("trial-0000", "trial-0001"):  # of a search: they differ in their settings
+        write_run(root / "search" / trial, [f"{10 * i},{i / 10},1" for i in range(1, 7)])
     with served(root) as server:
         show(chromium, server)
-        chromium.wait("dashboard.page.data.size === 3")
+        chromium.wait("dashboard.page.data.size === 5")
+        groups = "dashboard.page.plots.get('episode/success_rate').series.filter((s) => s.seeds).length"
+        assert chromium.run(f"return {groups}") == 1
         series = "dashboard.page.plots.get('episode/success_rate').series.find((s) => s.seeds)"
         chromium.wait(series)
         x, y = chromium.run(f"return {series}.curve")

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from touchline import run_folders
+from touchline import run_folders, tracking
 from touchline.run_folders import MAX_POINTS, MetricsFile, RunFolder, inside, markdown_tables, scan
 from touchline.tracking import CsvTracker
 
@@ -54,6 +54,44 @@ def test_what_the_tracker_writes_is_read_as_it_grows_and_gets_new_columns(tmp_pa
     assert metrics.version != before
     assert metrics.steps.tolist() == [10]
     resumed.close()
+
+
+@pytest.mark.parametrize("tail", [b"30", b"30,0.1", b"\0" * 40, b"\0" * 40 + b"\n", b"\xff\xfe,1\n"])
+def test_a_training_goes_on_where_a_crash_has_left_half_a_row(tmp_path, tail):
+    path = tmp_path / "metrics.csv"
+    tracker = CsvTracker(path)
+    for step in (10, 20):
+        tracker(step, {"train/loss": step / 10, "train/entropy": 1.0})
+    tracker.close()
+    path.write_bytes(path.read_bytes() + tail)
+    resumed = CsvTracker(path, 1000)
+    resumed(1010, {"train/loss": 3.0, "train/entropy": 1.0})
+    resumed.close()
+    metrics = MetricsFile(path)
+    metrics.refresh()
+    assert (metrics.steps.tolist(), metrics.num_bad) == ([10, 20, 1010], 0)
+
+
+def test_a_new_column_never_leaves_the_file_without_its_rows(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.csv"
+    tracker = CsvTracker(path)
+    tracker(10, {"train/loss": 0.5})
+    before = path.read_bytes()
+
+    def crash(source, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(tracking.os, "replace", crash)
+    with pytest.raises(OSError, match="no space"):
+        tracker(20, {"episode/return": 1.0})
+    assert path.read_bytes() == before
+
+
+def test_the_time_of_rows_that_tell_it_in_one_number_is_theirs(tmp_path):
+    write_run(tmp_path, ["500,5000,0.1", "1000,910,1.0"], header="env_steps,time/env_steps_per_second,time/seconds")
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    metrics.refresh()
+    assert metrics.seconds().tolist() == pytest.approx([0.1, 1.1])
 
 
 def test_half_a_line_waits_for_its_other_half(tmp_path):

@@ -20,7 +20,7 @@ from touchline import checkpoint, exploration, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
 from touchline.run import Run
-from touchline.tracking import CsvTracker, EpisodeStatistics, ProgressLines, progress
+from touchline.tracking import CsvTracker, EpisodeStatistics, ProgressBar, ProgressLines, progress
 from touchline.train_config import config_of
 from touchline.training import TrainConfig, resume, train
 
@@ -585,6 +585,15 @@ def test_a_run_on_the_engine_resumes_bitwise(tmp_path):
     assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert same(first["agent"], second["agent"])
     assert same(first["statistics"], second["statistics"])
+
+
+def test_a_bar_leaves_the_terminal_alone_until_there_is_progress():
+    bar = ProgressBar(400)
+    assert not bar.progress.live.is_started, "a training that is refused never closes it"
+    bar(100, {})
+    assert bar.progress.live.is_started
+    bar.close()
+    assert not bar.progress.live.is_started
 
 
 def test_progress_in_a_file_is_a_line_at_first_after_every_interval_and_at_the_end(capsys, monkeypatch):

@@ -4,6 +4,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,6 +101,15 @@ def test_nobody_who_is_not_logged_in_trains_for_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", lambda *_arguments: pytest.fail("no network"))
     with pytest.raises(ValueError, match="no account.*WANDB_MODE=offline"):
         WandbTracker(TrainConfig(out=str(tmp_path / "run")))
+
+
+def test_who_has_told_wandb_to_stay_offline_needs_no_account(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    settings = SimpleNamespace(settings=SimpleNamespace(mode="offline"))  # as `wandb offline` leaves them
+    monkeypatch.setattr(wandb, "setup", lambda: settings)
+    WandbTracker(TrainConfig(out=str(tmp_path / "run"))).close()
 
 
 def test_without_the_package_it_says_what_to_install(tmp_path, monkeypatch):

@@ -213,9 +213,11 @@ class Train:
             raise ValueError(f"--sb3 {self.sb3[0]} belongs to an SB3 agent: give --agent sb3:PPO, or drop it")
         if self.resume is not None:
             if rest:
-                raise ValueError(
-                    f"no flag {rest[0]} beside --resume: only --total-steps is taken from the command line"
-                )
+                raise ValueError(f"no flag {rest[0]} beside --resume: {_RESUME}")
+            taken = ("resume", "total_steps", "quiet", "track", "track_project")
+            for name in (field.name for field in dataclasses.fields(self) if field.name not in taken):
+                if any(_was_given(f"--{word}{name.replace('_', '-')}", given) for word in ("", "no-")):
+                    raise ValueError(f"--{name.replace('_', '-')} is not taken beside --resume: {_RESUME}")
             total = self.total_steps if _was_given("--total-steps", given) else None
             until = total or training.saved_config(self.resume).total_steps
             if not quiet:
@@ -250,6 +252,9 @@ class Train:
         from touchline.wandb_tracker import PROJECT, WandbTracker
 
         return [] if distributed.rank() else [WandbTracker(config, self.track_project or PROJECT)]
+
+
+_RESUME = "the run goes on with its own settings, and only --total-steps is taken from the command line"
 
 
 def _values(pairs: Sequence[str]) -> dict[str, Any]:

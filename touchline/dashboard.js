@@ -364,10 +364,10 @@ function showHint() {
 
 // ---- colours: one a curve, or one a group of seeds ----------------------------------------------------------------
 
-const SEED = /^(.+)-\d+$/;
+const SEED = /^(.+)-\d+$/, TRIAL = /(^|\/)trial-\d{4}$/; // a search's trials differ in their settings, not their seeds
 
 function labelOf(path) {
-  const found = page.group && SEED.exec(path);
+  const found = page.group && !TRIAL.test(path) && SEED.exec(path);
   return found ? found[1] : path;
 }
 

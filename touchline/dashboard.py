@@ -227,7 +227,7 @@ def _about(path: Path) -> dict[str, Any]:
     try:
         return run_folders.about_trace(path)
     except UNREADABLE as error:
-        return {"error": str(error)}
+        return {"error": str(error) or type(error).__name__}
 
 
 class DashboardServer(ThreadingHTTPServer):
@@ -291,7 +291,10 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             raise
         except UNREADABLE as error:
-            self._send_text(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+            self._send_text(HTTPStatus.UNPROCESSABLE_ENTITY, str(error) or type(error).__name__)
+        except Exception as error:
+            log.exception("no answer to %s", self.path)
+            self._send_text(HTTPStatus.INTERNAL_SERVER_ERROR, type(error).__name__)
 
     def _refuse_method(self) -> None:
         self.close_connection = True  # what the body says stays unread

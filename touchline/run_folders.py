@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,11 @@ RECENT_ROWS = 20
 SHOWN = (".npz", ".html", ".mp4")
 """What replays are kept as."""
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile, csv.Error)
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error, csv.Error),
+)
+"""What reading a damaged file may raise."""
 
 
 # ---- which folders there are -----------------------------------------------------------------------------------
@@ -282,6 +287,8 @@ class MetricsFile:
     def seconds(self) -> np.ndarray:
         """[R] seconds of collecting and learning up to each row; nan where nothing tells."""
         spent = self.column("time/collect_seconds") + self.column("time/learn_seconds").astype(np.float64)
+        if not np.isfinite(spent).any():
+            spent = self.column("time/seconds").astype(np.float64)  # SB3's, which are not told apart
         if not np.isfinite(spent).any():
             with np.errstate(divide="ignore", invalid="ignore"):
                 spent = np.diff(self.steps, prepend=0.0) / self.column("time/env_steps_per_second")
@@ -610,7 +617,7 @@ def _word(value: object) -> str:
 
 
 def _positive(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else None
+    return int(value) if isinstance(value, int | float) and 0 < value < 2**53 else None
 
 
 def _rounded(value: float | None) -> float | None:

@@ -104,7 +104,7 @@ class _Log:
         self.episodes: list[dict[str, float]] = []
         self.metrics: dict[str, float] = {}
         self.told = self.first = self.env_steps
-        self.started = time.perf_counter()
+        self.started = self.last = time.perf_counter()
 
     @property
     def env_steps(self) -> int:
@@ -122,8 +122,10 @@ class _Log:
         self.metrics = {**self.losses.latest, **self.statistics(columns)}
         for layer in self.layers:
             self.metrics |= layer.metrics
-        seconds = time.perf_counter() - self.started
-        self.metrics["time/env_steps_per_second"] = (self.env_steps - self.first) / seconds
+        now = time.perf_counter()
+        self.metrics["time/seconds"] = now - self.last
+        self.metrics["time/env_steps_per_second"] = (self.env_steps - self.first) / (now - self.started)
+        self.last = now
         for tracker in self.trackers:
             tracker(self.env_steps, self.metrics)
         self.told = self.env_steps
@@ -188,7 +190,7 @@ def _run(config: TrainConfig, make_envs: MakeEnvs, trackers: Sequence[Tracker], 
 
         stop = stack.enter_context(checkpoint.stop_on_signals())
         sb3_learning.learn(model, config.total_steps - offset, on_step)
-        if told.env_steps > told.told or not told.metrics:
+        if told.env_steps > told.told:
             told.tell()
         save()
     interrupted = told.env_steps < config.total_steps
@@ -199,6 +201,7 @@ def _run(config: TrainConfig, make_envs: MakeEnvs, trackers: Sequence[Tracker], 
         "checkpoint": path,
         "env_steps": told.env_steps,
         "interrupted": interrupted,
-        "env_steps_per_second": told.metrics["time/env_steps_per_second"],
+        "stopped": stop.is_set(),
+        "env_steps_per_second": told.metrics.get("time/env_steps_per_second"),
         "metrics": told.metrics,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -87,7 +88,7 @@ class CsvTracker:
     """A row an update in `metrics.csv`; a metric that turns up later becomes a new column.
 
     Args:
-        path: the file; rows of an earlier session up to `env_steps` are kept, later ones dropped.
+        path: the file; whole rows of an earlier session up to `env_steps` are kept, others dropped.
         env_steps: where training goes on from.
     """
 
@@ -95,18 +96,16 @@ class CsvTracker:
         self.path, self.columns = Path(path), ["env_steps"]
         rows: list[dict[str, str]] = []
         if env_steps and self.path.exists():
-            with open(self.path, newline="") as file:
-                reader = csv.DictReader(file)
-                rows = [row for row in reader if int(row["env_steps"]) <= env_steps]
-                self.columns = list(reader.fieldnames or self.columns)
+            columns, rows = self._read()
+            rows = [row for row in rows if int(row["env_steps"]) <= env_steps]
+            self.columns = columns or self.columns
         self._rewrite(rows)
 
     def __call__(self, env_steps: int, metrics: Mapping[str, float]) -> None:
         new = [name for name in metrics if name not in self.columns]
         if new:
             self.file.close()
-            with open(self.path, newline="") as file:
-                rows = list(csv.DictReader(file))
+            rows = self._read()[1]
             self.columns += new
             self._rewrite(rows)
         self.writer.writerow({"env_steps": env_steps, **{k: f"{v:.6g}" for k, v in metrics.items()}})
@@ -115,12 +114,24 @@ class CsvTracker:
     def close(self) -> None:
         self.file.close()
 
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        """Columns and whole rows; what a crash left of a last one is none."""
+        text = self.path.read_bytes().decode(errors="replace")
+        header, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
+        columns = next(csv.reader([header]), [])
+        whole = (row for row in csv.reader(line for line in lines if "\0" not in line) if len(row) == len(columns))
+        rows = [dict(zip(columns, row, strict=True)) for row in whole]
+        return columns, [row for row in rows if row.get("env_steps", "").isdigit()]
+
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        self.file = open(self.path, "w", newline="")  # noqa: SIM115, closed in close()
+        part = self.path.with_name(f".{self.path.name}.part")
+        with open(part, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(part, self.path)
+        self.file = open(self.path, "a", newline="")  # noqa: SIM115, closed in close()
         self.writer = csv.DictWriter(self.file, self.columns, restval="")
-        self.writer.writeheader()
-        self.writer.writerows(rows)
-        self.file.flush()
 
 
 class TensorBoardTracker:
@@ -201,9 +212,9 @@ class ProgressBar:
         columns = (BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn())
         self.progress = Progress(*columns, TextColumn("{task.description}"))
         self.task = self.progress.add_task("", total=total_steps)
-        self.progress.start()
 
     def __call__(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        self.progress.start()  # now, for a training that is refused would leave a terminal without its cursor
         self.progress.update(self.task, completed=env_steps, description=_in_words(env_steps, metrics))
 
     def close(self) -> None:

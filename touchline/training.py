@@ -149,7 +149,7 @@ def _run(
             try:
                 due = [companion(run, update) for companion in companions]
             except Stopped:
-                return _result(path, run, metrics, interrupted=True)
+                return _result(path, run, metrics, interrupted=True, stopped=stop.is_set())
             except Paused:
                 paused = True
                 break
@@ -161,15 +161,16 @@ def _run(
     interrupted = run.env_steps < config.total_steps
     if interrupted and not paused:
         log.warning("stopped after %d env steps; checkpoint at %s", run.env_steps, path)
-    return _result(path, run, metrics, interrupted=interrupted)
+    return _result(path, run, metrics, interrupted=interrupted, stopped=stop.is_set())
 
 
-def _result(path: Path, run: Run, metrics: Mapping[str, float], *, interrupted: bool) -> dict[str, Any]:
+def _result(path: Path, run: Run, metrics: Mapping[str, float], *, interrupted: bool, stopped: bool) -> dict[str, Any]:
     return {
         "run": path.parent,
         "checkpoint": path,
         "env_steps": run.env_steps,
-        "interrupted": interrupted,
+        "interrupted": interrupted,  # before its last step
+        "stopped": stopped,  # by a signal, be it after the last step: nothing more should begin
         "env_steps_per_second": metrics.get("time/env_steps_per_second"),
         "metrics": metrics,
     }

@@ -77,6 +77,7 @@ def _wandb() -> ModuleType:
         import wandb
     except ModuleNotFoundError as error:
         raise ValueError(f"--track needs {error.name}: pip install 'touchline[track]'") from error
-    if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.api.api_key:
+    mode = os.environ.get("WANDB_MODE") or wandb.setup().settings.mode  # which `wandb offline` sets
+    if mode == "online" and not wandb.api.api_key:
         raise ValueError(f"--track has no account of Weights & Biases: {_ADVICE}")
     return wandb

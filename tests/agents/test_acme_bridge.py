@@ -163,6 +163,21 @@ def test_what_an_agent_must_know_is_read_from_the_specs():
         environment = DmEnvironment(Single(Corridor(1)))
         environment._observation = {"ball": environment.observation_spec()}
         agent_spec(environment)
+    for space in (gym.spaces.Box(0, 1, (2,), np.float32), gym.spaces.MultiDiscrete([3, 5])):
+        env = Single(Corridor(1, num_players=2))
+        env.action_space = space
+        with pytest.raises(ValueError, match="discrete actions from 0"):
+            agent_spec(DmEnvironment(env))
+
+
+@pytest.mark.engine
+def test_an_agent_is_told_of_frames_that_are_stacked():
+    env = gym.make("touchline/academy_empty_goal_close-v0", observation="egocentric", stack=3)
+    environment = DmEnvironment(env)
+    found = agent_spec(environment)
+    assert (found.stack, found.observation_shape[-1] % 3) == (3, 0)
+    assert "ball" in found.features
+    environment.close()
 
 
 # ---- our agents --------------------------------------------------------------------------------------------
@@ -310,6 +325,31 @@ def test_the_orders_and_words_that_are_refused():
         AgentLearner(ppo.make(SPEC, PPO, bonus_streams=[Stream("rnd", 0.99)]))
     with pytest.raises(ValueError, match="in a row"):
         AgentLearner(apex_dqn.make(SPEC, KINDS["apex_dqn"][1]), num_unrolls=2)
+
+
+def test_who_only_plays_takes_the_newest_weights_for_every_episode():
+    learner = AgentLearner(ppo.make(SPEC, PPO))
+    train = loop(ObservationAction(1), AgentActor(learner.agent, learner))
+    watcher = AgentActor(copy.deepcopy(learner.agent), variables=learner, greedy=True)
+    plays = loop(ObservationAction(1), watcher)
+    for _ in range(3):
+        train.run(num_steps=65)
+        plays.run(num_episodes=2)
+        for mine, newest in zip(watcher.agent.net.parameters(), learner.agent.net.parameters(), strict=True):
+            assert torch.equal(mine, newest)
+
+
+def test_a_step_that_finds_too_few_unrolls_keeps_them():
+    learner = AgentLearner(ppo.make(SPEC, PPO), num_unrolls=2, patience=0.01)
+    kept = Unrolls(learner.agent)
+    loop(Corridor(1), AgentActor(learner.agent, kept)).run(num_steps=64 * 3)
+    learner.add(kept.kept[0])
+    with pytest.raises(TimeoutError, match="expected 2 unrolls"):
+        learner.step()
+    learner.add(kept.kept[1])
+    assert learner.ready
+    learner.step()
+    assert learner.env_steps == 128
 
 
 def test_a_learner_that_was_saved_goes_on_exactly_and_a_save_does_not_change():

@@ -92,6 +92,8 @@ def test_values_are_taken_as_rl_zoo_writes_them():
         ({"policy_kwargs": "__import__('os').getcwd()"}, "no dict that can be read"),
         ({"policy_kwargs": "[64]"}, "expected a dict"),
         ({"policy_kwargs": {"activation_fn": "Rely"}}, "no activation_fn 'Rely' in torch.nn"),
+        ({"policy_kwargs": "dict(features_extractor_class=NatureCNN)"}, "only activation_fn and optimizer_class"),
+        ({"ent_coef": "lin_0.01"}, "schedules of learning_rate, clip_range, clip_range_vf alone"),
     ],
 )
 def test_a_wrong_hyper_parameter_says_what_to_do(values, message):
@@ -138,6 +140,8 @@ def test_ppo_learns_to_walk_a_corridor_and_its_metrics_say_so(tmp_path, monkeypa
     assert int(table[-1]["env_steps"]) == result["env_steps"] >= 6000
     assert float(table[-1]["train/n_updates"]) > 0
     assert not result["interrupted"]
+    spent = sum(float(row["time/seconds"]) for row in table)
+    assert spent == pytest.approx(result["env_steps"] / float(table[-1]["time/env_steps_per_second"]), rel=0.01)
     saved = json.loads((result["run"] / "config.json").read_text())
     assert (saved["agent"], saved["agent_config"]["n_steps"]) == ("sb3:PPO", 32)
     with pytest.raises(FileExistsError, match="holds a run already"):
@@ -168,6 +172,8 @@ def test_a_resumed_run_counts_on_and_keeps_its_rows(tmp_path, name):
     second = resume(first["run"], total_steps=128, make_envs=corridors)
     assert second["env_steps"] == 128
     assert [int(row["env_steps"]) for row in rows(first["run"])] == [64, 128]
+    whole = resume(first["run"], make_envs=corridors)
+    assert (whole["env_steps"], whole["interrupted"], len(rows(first["run"]))) == (128, False, 2), "nothing to do"
 
 
 def test_a_zip_of_other_networks_is_refused(tmp_path):

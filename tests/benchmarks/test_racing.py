@@ -6,22 +6,27 @@ from scipy import stats
 
 from touchline.benchmarks import racing
 
-ALPHA, RUNS, LOOKS, EPISODES, REPEATS = 0.1, 8, 6, 60, 400
+ALPHA, RUNS, LOOKS, EPISODES, REPEATS = 0.1, 8, 6, 60, 250
 MOST_ERRORS = stats.binom.ppf(0.999, REPEATS, ALPHA)
 """So many or fewer are seen in 999 of 1000 tries where the rate is alpha."""
 
 
-def race(curves, random, level, *, skew=False):
-    """[K] looks that each run lived through; curves: [K, L] expected scores, of flags or of skewed numbers."""
+def race(curves, random, level, *, skew=False, rivals=EPISODES):
+    """[K] looks that each run lived through; curves: [K, L] expected scores, of flags or of skewed numbers.
+
+    The first run ends EPISODES episodes in a block, the others `rivals`.
+    """
     alive, lived = np.ones(len(curves), bool), np.zeros(len(curves), int)
+    sizes = np.array([EPISODES] + [rivals] * (len(curves) - 1))
     for expected in curves.T:
         lived += alive
         if skew:
-            scores = expected[:, None] + random.exponential(size=(len(expected), EPISODES)) - 1
+            scores = [share + random.exponential(size=size) - 1 for share, size in zip(expected, sizes, strict=True)]
         else:
-            scores = random.random((len(expected), EPISODES)) < expected[:, None]
-        count = np.where(alive, EPISODES, 0)
-        alive &= ~racing.losers(count, scores.mean(1), scores.var(1, ddof=1), level=level)
+            scores = [random.random(size) < share for share, size in zip(expected, sizes, strict=True)]
+        mean, variance = np.array([(block.mean(), block.var(ddof=1)) for block in scores]).T
+        count = np.where(alive, sizes, 0)
+        alive &= ~racing.losers(count, mean, variance, level=level, flags=not skew)
     return lived, alive
 
 
@@ -39,17 +44,33 @@ def rising(ends):
 CORRECTED = racing.corrected_level(ALPHA, runs=RUNS, looks=LOOKS)
 
 
-@pytest.mark.parametrize("chance", [0.02, 0.5])
+@pytest.mark.parametrize("chance", [0.2, 0.5])
 def test_among_equals_the_best_run_is_stopped_at_most_in_a_share_alpha_and_without_the_correction_more(chance):
     equal = np.full((RUNS, LOOKS), chance)
     assert errors(equal, CORRECTED) <= MOST_ERRORS
     assert errors(equal, ALPHA) > 2 * MOST_ERRORS
 
 
-def test_the_bound_holds_for_skewed_scores_too():
+@pytest.mark.parametrize("chance", [0.02, 0.3])
+@pytest.mark.parametrize("rivals", [40, 400])
+def test_the_bound_holds_for_runs_whose_episodes_are_longer_or_shorter_than_those_of_the_others(chance, rivals):
+    equal = np.full((RUNS, LOOKS), chance)
+    assert errors(equal, CORRECTED, rivals=rivals) <= MOST_ERRORS
+
+
+def test_a_short_block_without_a_success_is_not_taken_for_a_certain_loser():
+    count, mean = np.array([60, 240]), np.array([0.0, 10 / 240])
+    variance = mean * (1 - mean) * count / (count - 1)
+    assert racing.t_p_values(count, mean, variance, equal_variances=False)[0, 1] < 0.001, "as Welch's test does"
+    assert not racing.losers(count, mean, variance, level=0.02, flags=True).any()
+    assert not racing.losers(count, mean, variance, level=0.02).any()
+
+
+@pytest.mark.parametrize("rivals", [EPISODES, 240])
+def test_the_bound_holds_for_skewed_scores_too(rivals):
     equal = np.zeros((RUNS, LOOKS))
-    assert errors(equal, CORRECTED, skew=True) <= MOST_ERRORS
-    assert errors(equal, ALPHA, skew=True) > 2 * MOST_ERRORS
+    assert errors(equal, CORRECTED, skew=True, rivals=rivals) <= MOST_ERRORS
+    assert errors(equal, ALPHA, skew=True, rivals=rivals) > 2 * MOST_ERRORS
 
 
 def test_correcting_for_the_runs_alone_or_the_looks_alone_errs_more_than_for_both():
@@ -64,7 +85,7 @@ def test_among_unequal_runs_steps_are_saved_and_the_best_is_kept():
     assert errors(curves, CORRECTED) <= MOST_ERRORS
     random = np.random.default_rng(1)
     lived = np.array([race(curves, random, CORRECTED)[0] for _ in range(100)])
-    assert lived.mean() / LOOKS < 0.65, "of the steps that all runs would take"
+    assert lived.mean() / LOOKS < 0.7, "of the steps that all runs would take"
     assert (lived[:, 0] == LOOKS).mean() > 0.9
     assert lived[:, -1].mean() < 3, "the worst goes early"
 
@@ -82,11 +103,18 @@ def test_the_p_values_are_those_of_scipy():
     blocks = [random.normal(shift, 1 + shift, size) for shift, size in ((0, 31), (0.4, 50), (1, 90))]
     count = np.array([len(b) for b in blocks])
     mean, variance = np.array([b.mean() for b in blocks]), np.array([b.var(ddof=1) for b in blocks])
-    found = racing.welch_p_values(count, mean, variance)
-    for i, first in enumerate(blocks):
-        for j, second in enumerate(blocks):
-            expected = stats.ttest_ind(first, second, equal_var=False, alternative="less").pvalue
-            assert found[i, j] == pytest.approx(expected)
+    for equal in (False, True):
+        found = racing.t_p_values(count, mean, variance, equal_variances=equal)
+        for i, first in enumerate(blocks):
+            for j, second in enumerate(blocks):
+                expected = stats.ttest_ind(first, second, equal_var=equal, alternative="less").pvalue
+                assert found[i, j] == pytest.approx(expected)
+    wins = np.array([3, 9, 50])
+    found = racing.fisher_p_values(count, wins / count)
+    for i in range(3):
+        for j in range(3):
+            table = [[wins[i], count[i] - wins[i]], [wins[j], count[j] - wins[j]]]
+            assert found[i, j] == pytest.approx(stats.fisher_exact(table, alternative="less").pvalue)
 
 
 def test_constant_scores_and_short_blocks_are_told_apart():

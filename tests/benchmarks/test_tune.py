@@ -79,12 +79,13 @@ class Stop:
     """Tracks one trial, and stops the search, or kills it, once that one has made so many steps."""
 
     def __init__(self, trial, env_steps, kill=False):
-        self.trial, self.env_steps, self.kill = trial, env_steps, kill
+        self.trial, self.env_steps, self.kill, self.sent = trial, env_steps, kill, False
 
     def __call__(self, env_steps, metrics):
-        if env_steps >= self.env_steps:
+        if env_steps >= self.env_steps and not self.sent:
             if self.kill:
                 raise MemoryError
+            self.sent = True
             signal.raise_signal(signal.SIGINT)
 
     def of(self, config):
@@ -204,9 +205,21 @@ def test_a_search_that_was_stopped_and_then_killed_goes_on_to_the_same_end(tmp_p
     assert trials_of(config) == trials_of(raced)
 
 
+@pytest.mark.parametrize("env_steps", ["the end of a block", "the last step"])
+def test_one_signal_stops_a_search_wherever_it_comes(tmp_path, raced, env_steps):
+    config = search(tmp_path)
+    place = config.boundaries()[config.first_look - 1] if env_steps == "the end of a block" else config.total_steps
+    stop = Stop("trial-0000", place)
+    assert not run(config, trackers=stop.of)
+    assert stop.sent
+    assert run(config)
+    assert trials_of(config) == trials_of(raced)
+
+
 def test_more_trials_may_be_asked_for_and_other_settings_are_refused(tmp_path):
     config = search(tmp_path, trials=2, race=False, total_steps=1024)
-    assert run(config) and run(replace(config, trials=3))
+    assert run(config) and run(replace(config, trials=3, episodes=300))
+    assert json.loads((tmp_path / "best.json").read_text())["evaluation"]["episodes"] == 300
     assert len(study_of(config).trials) == 3
     with pytest.raises(ValueError, match="holds a search with another total_steps"):
         run(replace(config, total_steps=2048))

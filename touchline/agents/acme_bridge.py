@@ -132,15 +132,25 @@ def agent_spec(environment: dm_env.Environment) -> EnvSpec:
         )
     if isinstance(action, specs.DiscreteArray):
         shape, players, count = seen.shape, 1, action.num_values
-    elif isinstance(action, specs.BoundedArray) and len(action.shape) == 1 and not action.minimum.any():
+    elif _are_alike_and_discrete(action):
         players, count = action.shape[0], int(action.maximum.flat[0]) + 1
         shape = seen.shape[1:]
         if seen.shape[:1] != (players,):
             raise ValueError(f"expected observations [N, *obs] with N = {players} players, got {seen.shape}")
     else:
-        raise ValueError(f"expected discrete actions from 0, or [N] of them, got {action}")
+        raise ValueError(f"expected discrete actions from 0, or [N] of them with as many choices each, got {action}")
     dtype = "uint8" if seen.dtype == np.uint8 else "float32"
-    return EnvSpec(tuple(shape), dtype, count, players)
+    match = getattr(getattr(environment, "env", None), "unwrapped", None)  # under our own view of it
+    stack, features = int(getattr(match, "stack", 1)), dict(getattr(match, "features", {}))
+    return EnvSpec(tuple(shape), dtype, count, players, stack, features)
+
+
+def _are_alike_and_discrete(action: specs.Array) -> bool:
+    """[N] actions, each an integer from 0 to the same number."""
+    if not isinstance(action, specs.BoundedArray) or len(action.shape) != 1 or action.shape[0] == 0:
+        return False
+    is_whole = np.issubdtype(action.dtype, np.integer)
+    return bool(is_whole and not action.minimum.any() and (action.maximum == action.maximum.flat[0]).all())
 
 
 # ---- our agents --------------------------------------------------------------------------------------------
@@ -183,6 +193,7 @@ class AgentLearner(core.Learner):
         self._counter, self._logger, self._patience = counter or counting.Counter(), logger, patience
         self._generator = torch.Generator().manual_seed(seed)
         self._unrolls: queue.Queue[Rollout] = queue.Queue(2 * self.num_unrolls)
+        self._taken: list[Rollout] = []  # by the step that is being made, or that found too few
         self._learning = threading.Lock()
 
     def add(self, unroll: Rollout) -> None:
@@ -198,17 +209,19 @@ class AgentLearner(core.Learner):
     @property
     def ready(self) -> bool:
         """A step need not wait."""
-        return self._unrolls.qsize() >= self.num_unrolls
+        return len(self._taken) + self._unrolls.qsize() >= self.num_unrolls
 
     def step(self) -> None:
-        """Learns from the next unrolls; TimeoutError where none come."""
+        """Learns from the next unrolls; TimeoutError where they do not come, and those that wait go on waiting."""
         try:
-            unrolls = [self._unrolls.get(timeout=self._patience) for _ in range(self.num_unrolls)]
+            while len(self._taken) < self.num_unrolls:
+                self._taken.append(self._unrolls.get(timeout=self._patience))
         except queue.Empty:
             raise TimeoutError(
                 f"expected {self.num_unrolls} unrolls to learn from, which did not come in {self._patience:g} seconds: "
                 "does an AgentActor with this learner play?"
             ) from None
+        unrolls, self._taken = self._taken, []
         rollout = side_by_side(unrolls)
         progress = self.env_steps / self.total_steps if self.total_steps else 0.0
         self.env_steps += rollout.action.numel() // rollout.num_players
@@ -248,7 +261,8 @@ class AgentActor(core.Actor):
     Args:
         agent: acts; the learner's own, or a copy that `variables` keep up to date.
         learner: takes the unrolls; None only plays.
-        variables: where `update` takes weights, before an unroll; None is the learner, if it has another agent.
+        variables: where `update` takes weights, before an unroll, and before each episode without a learner; None is
+            the learner, if it has another agent.
         steps_learner: `update` also makes the learner's steps that are due. False where it runs in another thread.
         greedy: the best actions instead of sampled ones; not to learn from.
         seed: of the actions.
@@ -283,7 +297,9 @@ class AgentActor(core.Actor):
         self._due = False  # an update waits with it
 
     def observe_first(self, timestep: dm_env.TimeStep) -> None:
-        """An episode begins."""
+        """An episode begins; who only plays takes weights for it."""
+        if self._learner is None:
+            self._take_weights()
         obs = self._row(timestep.observation)
         if self._last is not None:
             last, self._last = self._last, None

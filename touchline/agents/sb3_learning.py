@@ -61,18 +61,34 @@ def checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {word: _taken(word, value) for word, value in values.items()}
 
 
+_CLASSES: dict[str, tuple[Any, str]] = {
+    "activation_fn": (torch.nn, "ReLU, Tanh, ELU, ..."),
+    "optimizer_class": (torch.optim, "Adam, AdamW, RMSprop, ..."),
+}
+"""Classes that policy_kwargs may name, where they are, and some."""
+_SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+
+
 def _taken(word: str, value: Any) -> Any:
     if word == "policy_kwargs":
         kwargs = _dict_of(value) if isinstance(value, str) else dict(value)
-        if isinstance(activation := kwargs.get("activation_fn"), str):
-            kind = getattr(torch.nn, activation.removeprefix("nn."), None)
-            if kind is None:
-                raise ValueError(f"no activation_fn {activation!r} in torch.nn; there are ReLU, Tanh, ELU, ...")
-            kwargs["activation_fn"] = kind
-        return kwargs
+        return {key: _class_of(key, part) if isinstance(part, str) else part for key, part in kwargs.items()}
     if isinstance(value, str) and value.startswith("lin_"):
+        if word not in _SCHEDULES:
+            raise ValueError(f"{word}={value}: SB3 has schedules of {', '.join(_SCHEDULES)} alone; give a number")
         return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
     return tuple(value) if word == "train_freq" and isinstance(value, list) else value
+
+
+def _class_of(key: str, name: str) -> type:
+    """The class that a name in policy_kwargs means."""
+    if key not in _CLASSES:
+        raise ValueError(f"policy_kwargs: {key}={name} cannot be named here, only {' and '.join(_CLASSES)}")
+    room, some = _CLASSES[key]
+    kind = getattr(room, name.rpartition(".")[2], None)
+    if not isinstance(kind, type):
+        raise ValueError(f"no {key} {name!r} in {room.__name__}; there are {some}")
+    return kind
 
 
 def _dict_of(text: str) -> dict[str, Any]:

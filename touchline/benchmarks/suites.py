@@ -322,7 +322,7 @@ def run_suite(
                 continue
             run = training.resume if (folder / "checkpoint.pt").exists() else training.train
             result = run(folder if run is training.resume else config, make_envs=make_envs, trackers=trackers(config))
-            if result["interrupted"]:
+            if result["interrupted"] or result["stopped"]:
                 return
             judge(folder, config, suite.episodes, () if _has_yardsticks(folder.parent) else suite.yardsticks)
         yield config, folder

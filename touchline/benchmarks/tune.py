@@ -369,8 +369,8 @@ def advance(
         if len(blocks.rows) >= until:
             return blocks
     run = training.resume if going_on else training.train
-    run(folder if going_on else config, make_envs=make_envs, trackers=trackers(config), companions=[blocks])
-    return blocks if len(blocks.rows) >= until else None
+    result = run(folder if going_on else config, make_envs=make_envs, trackers=trackers(config), companions=[blocks])
+    return None if result["stopped"] or len(blocks.rows) < until else blocks
 
 
 def run_tune(
@@ -412,10 +412,15 @@ def run_tune(
         _write(study, config, space)
         if (best := best_of(study)) is not None:
             train = config.of_trial(best.number, settings_of(space, best.params))
-            if not suites.is_done(Path(train.out)):
+            if _episodes_judged(Path(train.out)) != config.episodes:
                 judge(Path(train.out), train, config.episodes)
             _write(study, config, space)
     return True
+
+
+def _episodes_judged(folder: Path) -> int:
+    """Episodes of a run's frozen evaluation; 0 without one."""
+    return json.loads((folder / "eval.json").read_text())["results"][0]["episodes"] if suites.is_done(folder) else 0
 
 
 def _round(
@@ -471,7 +476,7 @@ def beaten(study: optuna.Study, config: TuneConfig, look: int) -> list[int]:
     count, mean, variance = np.array([blocks_of(t)[look - 1] for t in shown], float).T
     looks = config.looks - config.first_look
     level = racing.corrected_level(config.alpha, runs=max(config.trials, len(trials)), looks=looks)
-    lost = racing.losers(count, mean, variance, level=level)
+    lost = racing.losers(count, mean, variance, level=level, flags=config.objective == "success")
     return [trial.number for trial, gone in zip(shown, lost, strict=True) if gone]
 
 

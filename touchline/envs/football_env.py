@@ -86,7 +86,8 @@ class FootballEnv(gym.Env):
             engine_rendering=special == "pixels",
         )
         self.render_mode = render_mode
-        self.num_players = left + right
+        self.num_players, self.stack = left + right, self._env.stack
+        self.features = dict(self._env.features) if special is None else {}
         self.action_space = self._env.single_action_space
         self.observation_space = self._make_observation_space()
 
