@@ -94,6 +94,11 @@ class Suite:
                     )
 
 
+def _ppo_before(**agent_config: Any) -> dict[str, Any]:
+    """PPO as the preset `ppo_cpu` had it until the study `ppo_preset`, for studies that began with it."""
+    return {"agent": "ppo", "agent_config": {"entropy_coef": 0.005, **agent_config}}
+
+
 _SPARSE: dict[str, Any] = {"rewards": ("scoring",), "num_threads": 1, "torch_threads": 1}
 """Goals alone pay; one thread, so that a process takes one core."""
 
@@ -108,13 +113,13 @@ _BONUSES: dict[str, dict[str, Any]] = {
     "count": {"bonus": ("count",)},
     "oracle": {"bonus": ("visit_oracle",)},
 }
-_CURIOSITY = {name: {"agent": "ppo", **_SPARSE, **fields} for name, fields in _BONUSES.items()}
+_CURIOSITY = {name: {**_ppo_before(), **_SPARSE, **fields} for name, fields in _BONUSES.items()}
 _APEX: dict[str, Any] = {"agent": "apex_dqn", **_SPARSE}
 _CURIOSITY_BESIDES = {
     "apex_dqn": _APEX,
     "apex_dqn_count": {**_APEX, "bonus": ("count",)},
     "apex_dqn_mulex_count": {**_APEX, "bonus": ("count",), "agent_config": {"mulex": "episode"}},
-    "ppo_adaptive_td": {"agent": "ppo", **_SPARSE, "value_target": "adaptive_td"},
+    "ppo_adaptive_td": {**_ppo_before(), **_SPARSE, "value_target": "adaptive_td"},
 } | {
     f"{name}_noise": {**_CURIOSITY[name], "observation": "egocentric_noise"}
     for name in ("ppo", "ec", "eco", "icm", "rnd")
@@ -169,13 +174,12 @@ SUITES = {
     ),
     "football": Suite(
         variants={
-            "ppo": {"agent": "ppo"},
+            "ppo": _ppo_before(),
             "ppo_taught": {
-                "agent": "ppo",
                 "teacher": "long_ball",
                 "observation": "egocentric_kicks",
                 "stagger": 3000,
-                "agent_config": {"teacher_until": 1.0},
+                **_ppo_before(teacher_until=1.0),
             },
         },
         total_steps=dict.fromkeys(
@@ -212,10 +216,10 @@ SUITES = {
     ),
     "ppo_ablations": Suite(
         variants={
-            "ppo": {"agent": "ppo"},
-            "advantages_once": {"agent": "ppo", "agent_config": {"recompute_advantages": False}},
-            "large_policy_head": {"agent": "ppo", "agent_config": {"policy_head_gain": 1.0}},
-            "shuffled_advantages": {"agent": "ppo", "agent_config": {"shuffle_advantages": True}},
+            "ppo": _ppo_before(),
+            "advantages_once": _ppo_before(recompute_advantages=False),
+            "large_policy_head": _ppo_before(policy_head_gain=1.0),
+            "shuffled_advantages": _ppo_before(shuffle_advantages=True),
         },
         total_steps={"academy_empty_goal_close": 100_000},
         seeds=(0, 1, 2, 3, 4),
@@ -223,10 +227,10 @@ SUITES = {
     ),
     "ppo_preset": Suite(
         variants={
-            "ppo": {"agent": "ppo"},
-            "more_entropy": {"agent": "ppo", "agent_config": {"entropy_coef": 0.02}},
-            "short_horizon": {"agent": "ppo", "agent_config": {"gamma": 0.99}},
-            "large_batch": {"agent": "ppo", "num_envs": 64, "agent_config": {"minibatch_size": 2048}},
+            "ppo": _ppo_before(),
+            "more_entropy": _ppo_before(entropy_coef=0.02),
+            "short_horizon": _ppo_before(gamma=0.99),
+            "large_batch": {"num_envs": 64, **_ppo_before(minibatch_size=2048)},
         },
         total_steps={"academy_run_to_score_with_keeper": 600_000},
         seeds=(100, 101, 102),
