@@ -298,7 +298,7 @@ class AgentActor(core.Actor):
 
     def observe_first(self, timestep: dm_env.TimeStep) -> None:
         """An episode begins; who only plays takes weights for it."""
-        if self._learner is None:
+        if self._learner is None or self._recording is None:
             self._take_weights()
         obs = self._row(timestep.observation)
         if self._last is not None:
@@ -307,8 +307,6 @@ class AgentActor(core.Actor):
             final = {"final_obs": self._row(last.observation)}
             self._saw(obs, last.reward, terminated, ~terminated, final)
         else:
-            if self._recording is None:
-                self._take_weights()
             self._buffer.state = None
             self._begin(obs)
         if self._due:
