@@ -78,6 +78,24 @@ def test_a_stopped_suite_goes_on_where_it_was(tmp_path):
     assert (half / "metrics.csv").read_text().startswith(before)
 
 
+def test_a_signal_at_the_last_step_of_a_run_begins_no_other(tmp_path):
+    class StopAtTheEnd:
+        sent = False
+
+        def __call__(self, env_steps, metrics):
+            if env_steps >= 4_000 and not self.sent:
+                self.sent = True
+                signal.raise_signal(signal.SIGINT)
+
+        def close(self):
+            pass
+
+    stop = StopAtTheEnd()
+    assert run(tmp_path, trackers=lambda config: [stop]) == []
+    assert stop.sent and not (tmp_path / "toy" / "dqn-0").exists()
+    assert run(tmp_path)[0] == tmp_path / "toy" / "ppo-0", "judged now"
+
+
 def test_the_table_shows_every_seed_and_what_is_missing(tmp_path):
     folder = tmp_path / "toy" / "ppo-1"
     folder.mkdir(parents=True)
