@@ -5,6 +5,7 @@ import json
 import pytest
 
 from touchline import cli
+from touchline.commands import engine, fields
 
 
 def test_the_overview_names_every_command(capsys):
@@ -39,7 +40,7 @@ def test_a_command_that_is_interrupted_says_so_in_one_line(monkeypatch, capsys):
     def interrupted(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Doctor, "run", interrupted)
+    monkeypatch.setattr(engine.Doctor, "run", interrupted)
     assert cli.run(["doctor"]) == 130
     assert capsys.readouterr().err == "\ntouchline doctor: stopped\n"
 
@@ -129,10 +130,10 @@ def test_a_run_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
 
 def test_fields_of_bonuses_are_given_by_module_and_may_be_any_literal():
     pairs = ["rnd.coef=0.1", "rnd.episodic=True", "count.grid=(24, 16)", "episodic_curiosity.train=offline"]
-    assert cli._nested(pairs) == {
+    assert fields.nested(pairs) == {
         "rnd": {"coef": 0.1, "episodic": True},
         "count": {"grid": (24, 16)},
         "episodic_curiosity": {"train": "offline"},
     }
     with pytest.raises(ValueError, match="expected MODULE.FIELD=VALUE, got coef=1"):
-        cli._nested(["coef=1"])
+        fields.nested(["coef=1"])

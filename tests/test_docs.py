@@ -21,6 +21,7 @@ import tyro
 import touchline.agents
 import touchline.curiosity
 from touchline import cli, plugins
+from touchline.commands import train
 from touchline.envs import observations as obs
 from touchline.envs import rewards
 from touchline.envs.engine import speedups
@@ -163,13 +164,13 @@ def test_commands_that_are_not_run_are_still_understood():
             assert words[0] in found, f"{page.name}: no command {words[0]}"
             found, words = found[words[0]], words[1:]
         try:
-            if found is cli.Train:
+            if found is train.Train:
                 command, rest = tyro.cli(found, args=words, return_unknown_args=True)
                 if command.resume is None and not (command.agent or "").startswith("sb3:"):
                     from touchline.train_config import TrainConfig
 
                     config = TrainConfig(agent=command.agent, preset=command.preset).resolved()
-                    cli._agent_config(config, rest)
+                    train.agent_config(config, rest)
             else:
                 tyro.cli(found, args=words)
         except SystemExit as error:

@@ -1,0 +1,1 @@
+"""The commands of `touchline`, each a dataclass of its flags whose `run` does it."""
