@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from touchline.networks import ActorCritic, ImpalaCnn, ObservationNormaliser, ValueNormaliser, scoped_seed
+from touchline.networks import ActorCritic, DuelingQ, ImpalaCnn, ObservationNormaliser, ValueNormaliser, scoped_seed
 from touchline.types import EnvSpec
 
 FLOATS = EnvSpec(observation_shape=(7,), observation_dtype="float32", num_actions=19)
@@ -156,3 +156,26 @@ def test_normalisers_of_a_central_critic_learn_each_its_own_part():
     net.update_normalisers(data)
     assert torch.allclose(net.normaliser.mean.float(), data[:, :3].mean(0), atol=1e-3)
     assert torch.allclose(net.central_normaliser.mean.float(), data[:, 3:].mean(0), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["separate", "lstm", "q"])
+def test_in_mixed_precision_what_the_heads_say_is_not_rounded_to_bfloat16(kind):
+    with scoped_seed(0):
+        if kind == "q":
+            net = DuelingQ(FLOATS, dueling=False)
+        else:
+            net = ActorCritic(FLOATS, policy_head_gain=1.0, shared=kind == "lstm", lstm=16 * (kind == "lstm"))
+
+    def outputs():
+        obs = randn(64, 7)
+        if kind == "lstm":
+            return torch.cat(net.step(obs, net.initial_state(64))[:2], -1)
+        return torch.cat(net(obs), -1) if kind == "separate" else net(obs)
+
+    with torch.no_grad():
+        exact = outputs()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = outputs()
+    assert not torch.equal(mixed, exact), "nothing was computed in half precision"
+    assert_close(mixed, exact, atol=0.1, rtol=0)
+    assert (mixed.bfloat16().float() != mixed).float().mean() > 0.9

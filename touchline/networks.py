@@ -53,6 +53,15 @@ def linear(inputs: int, outputs: int, *, gain: float) -> nn.Linear:
     return layer
 
 
+def apply_head(head: nn.Linear, features: Tensor) -> Tensor:
+    """What a head makes of features, in single precision also where `torch.autocast` computes them in bfloat16.
+
+    Eight bits would round values by more than what one step changes, and probabilities by a percent.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        return head(features.float())
+
+
 def mlp(inputs: int, hidden: tuple[int, ...], *, activation: str = "tanh") -> nn.Sequential:
     """Hidden layers of a perceptron, [B, inputs] to [B, hidden[-1]], each followed by the activation."""
     layers: list[nn.Module] = []
@@ -281,18 +290,18 @@ class ActorCritic(nn.Module):
 
     def logits(self, obs: Tensor) -> Tensor:
         """[B, A] unnormalised log-probabilities for obs [B, *obs]."""
-        return self.policy_head(self.policy_encoder(self._seen(obs))).float()
+        return apply_head(self.policy_head, self.policy_encoder(self._seen(obs)))
 
     def values(self, obs: Tensor) -> Tensor:
         """[B, M] values in units of reward."""
-        values = self.value_head(self.value_encoder(self._known(obs))).float()
+        values = apply_head(self.value_head, self.value_encoder(self._known(obs)))
         return values if self.value_normaliser is None else self.value_normaliser(values)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, A] and raw values [B, M]; raw means before the value normaliser's denormalisation."""
         features = self.policy_encoder(self._seen(obs))
         value_features = features if self.shared else self.value_encoder(self._known(obs))
-        return self.policy_head(features).float(), self.value_head(value_features).float()
+        return apply_head(self.policy_head, features), apply_head(self.value_head, value_features)
 
     def initial_state(self, num_columns: int) -> Tensor:
         """The LSTM's memory [2, B, H] where an episode begins: its hidden and its cell state, zeros."""
@@ -302,7 +311,7 @@ class ActorCritic(nn.Module):
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [B, A], raw values [B, M] and the state after them [2, B, H], for obs [B, *obs] and the one before."""
         state = torch.stack(self.core(self.policy_encoder(self._seen(obs)), tuple(state)))
-        return self.policy_head(state[0]).float(), self.value_head(state[0]).float(), state.float()
+        return apply_head(self.policy_head, state[0]), apply_head(self.value_head, state[0]), state.float()
 
     def unroll(self, obs: Tensor, state: Tensor, ended: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same for T steps and the observation after them, with an empty memory after every end.
@@ -323,7 +332,7 @@ class ActorCritic(nn.Module):
             state = torch.stack(self.core(inputs, tuple(state))).float()
             states.append(state)
         after = torch.stack(states)
-        return self.policy_head(after[:, 0]).float(), self.value_head(after[:, 0]).float(), after
+        return apply_head(self.policy_head, after[:, 0]), apply_head(self.value_head, after[:, 0]), after
 
     def update_normalisers(self, obs: Tensor) -> None:
         """Moves the statistics of observations, if there are any, by those of obs [K, *obs]."""
@@ -382,7 +391,7 @@ class DuelingQ(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """Action values [B, M, A] for obs [B, *obs]."""
         features = self.encoder(obs if self.normaliser is None else self.normaliser(obs))
-        values = self.advantage_head(features).float().unflatten(-1, self.shape)
+        values = apply_head(self.advantage_head, features).unflatten(-1, self.shape)
         if self.value_head is None:
             return values
-        return self.value_head(features).float()[..., None] + values - values.mean(-1, keepdim=True)
+        return apply_head(self.value_head, features)[..., None] + values - values.mean(-1, keepdim=True)
