@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from toy_envs import Corridor
 
 from touchline import checkpoint, training
+from touchline.run import Run
 from touchline.sharing import share_of
 from touchline.train_config import TrainConfig
 
@@ -158,3 +159,31 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     share = share_of(config("ppo", "run").resolved())
     assert share.num_envs == 4
     assert share.seed != 3
+
+
+def test_a_resumed_process_draws_numbers_and_matches_that_no_other_does(monkeypatch, tmp_path):
+    def made(rank, version, world=2):
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        monkeypatch.setenv("RANK", str(rank))
+        settings = config("ppo", str(tmp_path)).resolved()
+        share, seeds = share_of(settings), []
+
+        class Watched(Corridor):
+            def reset(self, *, seed=None, options=None):
+                seeds.append(seed)
+                return super().reset(seed=seed, options=options)
+
+        run = Run(settings, [Watched(num_envs=share.num_envs)], share=share)
+        saved = run.state_dict() if rank == 0 and version == 0 else made(0, 0)[0].state_dict()
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        run.load_state_dict(saved | {"version": version})
+        return run, seeds[-1]
+
+    runs = [made(0, 0), made(1, 5), made(1, 6), made(0, 5, world=1)]
+    draws = [torch.rand(4, generator=run.generator).tolist() for run, _ in runs]
+    assert len({tuple(draw) for draw in draws}) == 4
+    assert len({seed for _, seed in runs}) == 4
+    alone, _ = runs[-1]
+    assert alone.obs[0].shape[0] == 8  # all matches, where the checkpoint holds four
+    next(alone.updates())

@@ -20,6 +20,7 @@ from touchline import checkpoint, exploration, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
 from touchline.run import Run
+from touchline.sharing import make_actor, parts_of
 from touchline.tracking import CsvTracker, EpisodeStatistics, ProgressBar, ProgressLines, progress
 from touchline.train_config import config_of
 from touchline.training import TrainConfig, resume, train
@@ -387,6 +388,13 @@ OFF_POLICY = {
 }
 
 
+QUICK = {
+    "ppo": AGENT,
+    "impala": OFF_POLICY,
+    "apex_dqn": {"unroll_length": 8, "hidden": (16,), "learning_starts": 64, "batch_size": 16, "replay_capacity": 512},
+}
+
+
 def asynchronous(out, updates, **fields):
     fields = {"agent": "impala", "num_actors": 2, "num_envs": 8, "agent_config": OFF_POLICY} | fields
     return config(out, updates, **fields)
@@ -431,18 +439,21 @@ def test_every_actor_and_every_resumption_begins_with_other_matches(tmp_path):
     assert len(set(seen)) == 4
 
 
-def test_a_failing_actor_ends_the_training_with_its_error_and_closes_the_envs(tmp_path):
+def test_a_failing_actor_ends_the_training_with_its_error_a_checkpoint_and_closed_envs(tmp_path):
     closed = []
 
     class Broken(Corridor):
         def step(self, actions):
-            raise RuntimeError("the pitch is flooded")
+            if self.steps == 80:
+                raise RuntimeError("the pitch is flooded")
+            return super().step(actions)
 
         def close(self):
             closed.append(self)
 
     with pytest.raises(RuntimeError, match="the pitch is flooded"):
-        train(asynchronous(tmp_path / "run", 1), make_envs=lambda c: Broken(num_envs=c.num_envs))
+        train(asynchronous(tmp_path / "run", 100), make_envs=lambda c: Broken(num_envs=c.num_envs))
+    assert checkpoint.load(tmp_path / "run/checkpoint.pt")["env_steps"] >= UPDATE
     assert len(closed) == 3  # of two actors, and the one that tells the shapes
 
 
@@ -519,18 +530,61 @@ def test_a_gpu_that_is_not_there_is_refused_in_words(tmp_path):
 
 @pytest.mark.parametrize("agent", ["ppo", "impala", "apex_dqn"])
 def test_every_agent_trains_in_bfloat16(tmp_path, agent):
-    settings = {"agent": agent, "num_actors": 0, "num_envs": 8, "agent_config": {}, "mixed_precision": True}
-    result = train(config(tmp_path / "run", updates=40, **settings), make_envs=halves)
-    assert np.isfinite(result["metrics"].get("train/grad_norm", 0.0))
+    settings = {"agent": agent, "agent_config": QUICK[agent], "mixed_precision": True}
+    result = train(config(tmp_path / "run", updates=8, **settings), make_envs=halves)
+    assert result["metrics"]["train/gradient_steps"] > 0
+    losses = [value for name, value in result["metrics"].items() if name.endswith(("loss", "grad_norm"))]
+    assert losses and np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("agent", ["ppo", "impala"])
+def test_a_gradient_step_in_bfloat16_starts_from_the_weights_of_the_one_before(tmp_path, agent):
+    fields = QUICK[agent] | {"num_epochs": 8, "learning_rate": 3e-3}
+    settings = config(tmp_path, agent=agent, num_envs=8, agent_config=fields).resolved()
+
+    def moved(**changes):
+        metrics = next(Run(replace(settings, **changes), [Corridor(num_envs=8)]).updates()).metrics
+        assert metrics["train/gradient_steps"] >= 16
+        return metrics["train/approx_kl"]
+
+    assert moved(mixed_precision=True) == pytest.approx(moved(), rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_compiled_update_is_the_plain_one(tmp_path):
+    settings = config(tmp_path, num_envs=8).resolved()
+    plain, compiled = (
+        next(Run(replace(settings, compile=compile), [Corridor(num_envs=8)]).updates()).metrics
+        for compile in (False, True)
+    )
+    for name in ("train/approx_kl", "train/policy_loss", "train/value_loss", "train/entropy"):
+        assert compiled[name] == pytest.approx(plain[name], rel=1e-3, abs=1e-6), name
+
+
+def test_a_memory_is_not_compiled(tmp_path):
+    fields = AGENT | {"lstm": 8, "shared_encoder": True}
+    with pytest.raises(ValueError, match="lstm must be 0"):
+        train(config(tmp_path / "run", agent_config=fields, compile=True), make_envs=toy)
+
+
+def test_actors_step_no_halves_beside_a_gpu_s_learner():
+    settings = asynchronous("run", 1, device="cuda", double_buffer=None, num_envs=6).resolved()
+    assert settings.double_buffer is False
+    for double_buffer in (False, True):
+        assert [part.num_envs for part in parts_of(replace(settings, double_buffer=double_buffer))] == [1]
+    odd = replace(settings, double_buffer=True, device="cpu")
+    actor = make_actor(odd, halves, impala.Config(**OFF_POLICY), {}, index=0, version=0)
+    assert actor.envs.num_envs == 3
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("agent", ["ppo", "impala", "apex_dqn"])
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_every_agent_trains_on_a_gpu(tmp_path, agent):
-    settings = {"agent": agent, "num_actors": 0, "num_envs": 8, "agent_config": {}, "device": "cuda"}
-    train(config(tmp_path / "run", updates=40, **settings), make_envs=halves)
-    resume(tmp_path / "run", total_steps=50 * UPDATE, make_envs=halves)
+    settings = {"agent": agent, "num_envs": 8, "agent_config": QUICK[agent], "device": "cuda"}
+    result = train(config(tmp_path / "run", updates=8, **settings), make_envs=halves)
+    assert result["metrics"]["train/gradient_steps"] > 0
+    resume(tmp_path / "run", total_steps=12 * UPDATE, make_envs=halves)
 
 
 # Statistics and trackers.

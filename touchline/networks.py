@@ -334,6 +334,11 @@ class ActorCritic(nn.Module):
         after = torch.stack(states)
         return apply_head(self.policy_head, after[:, 0]), apply_head(self.value_head, after[:, 0]), after
 
+    @property
+    def normalises_observations(self) -> bool:
+        """Whether there are statistics of observations to move."""
+        return self.normaliser is not None or self.central_normaliser is not None
+
     def update_normalisers(self, obs: Tensor) -> None:
         """Moves the statistics of observations, if there are any, by those of obs [K, *obs]."""
         if self.normaliser is not None:

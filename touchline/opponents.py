@@ -277,7 +277,7 @@ class OpponentEnv(gym.vector.VectorEnv):
     def _seated(self, weights: Mapping[str, Any], memory: torch.Tensor | None = None) -> _Past:
         agent = self.make_agent()
         agent.load_policy(weights)
-        return _Past(agent, weights, memory)
+        return _Past(getattr(agent, "as_opponent", lambda: agent)(), weights, memory)
 
     # ------------------------------------------------------------------------------------------ reset and step
 

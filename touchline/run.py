@@ -70,9 +70,12 @@ class Run:
     ) -> None:
         share = share or config
         self.config, self.envs, self.actors, self.device = config, list(envs), None, share.device
+        self.seed = share.seed
         spec, device, number = env_spec(envs[0]), share.device, config.num_actors or 1
         self.agent, agent_config, options, self.bonuses = exploration.assemble(config, spec, device=device)
         if config.compile:
+            if getattr(agent_config, "lstm", 0):
+                raise ValueError("a memory learns step by step, which compile=True leaves as it is: lstm must be 0")
             for net in getattr(self.agent, "nets", [self.agent.net]):
                 net.compile()
         self.generator = torch.Generator().manual_seed(share.seed)
@@ -103,7 +106,7 @@ class Run:
         started, first = time.perf_counter(), self.env_steps
         while self.env_steps < self.config.total_steps:
             begun = time.perf_counter()
-            with self._precision():
+            with self._precision(weights_move=False):
                 unrolls = self._play()
             collected = time.perf_counter()
             rewards, metrics = self._rewards(unrolls)
@@ -113,7 +116,7 @@ class Run:
                 metrics["train/replaced_actors"] = float(self.actors.replaced)
             progress = self.env_steps / self.config.total_steps
             threads = self.config.torch_threads or (1 if self.actors else self.learner_threads)
-            with torch_threads(threads), self._precision():
+            with torch_threads(threads), self._precision(weights_move=True):
                 metrics |= self.agent.learn(rollout, rewards, generator=self.generator, progress=progress)
                 for bonus in self.bonuses.values():
                     metrics |= bonus.update(rollout)
@@ -167,10 +170,14 @@ class Run:
             self.env_steps += rollout.action.numel() // rollout.num_players
             yield rollout
 
-    def _precision(self) -> torch.autocast:
-        """bfloat16 for the networks, if asked for."""
-        kind = torch.device(self.device).type
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.config.mixed_precision)
+    def _precision(self, *, weights_move: bool) -> torch.autocast:
+        """bfloat16 for the networks, if asked for; weights that do not move are converted once."""
+        return torch.autocast(
+            torch.device(self.device).type,
+            dtype=torch.bfloat16,
+            enabled=self.config.mixed_precision,
+            cache_enabled=not weights_move,
+        )
 
     def _play(self) -> list[Unroll]:
         """The next experience: played now, or taken from the actors' queue."""
@@ -220,7 +227,15 @@ class Run:
             "env_states": [] if self.actors else self._env_states(),
             "opponents": [one.opponents_state() for one in self.opponents],
             "teachers": [one.teacher_state() for one in self._taught],
+            "world_size": distributed.world_size(),
         }
+
+    def _begin_anew(self) -> None:
+        """Matches and draws that neither the run's beginning nor another process has seen."""
+        sequence = np.random.SeedSequence([self.seed, self.version])
+        draws, *firsts = (int(seed) for seed in sequence.generate_state(1 + len(self.envs)) % 10**9)
+        self.generator.manual_seed(draws)
+        self.obs = [one.reset(seed=first)[0] for one, first in zip(self.envs, firsts, strict=True)]
 
     def _env_states(self) -> list[Tensor]:
         """A snapshot of every match, in the order of the columns."""
@@ -232,7 +247,9 @@ class Run:
         self.env_steps, self.version = state["env_steps"], state.get("version", 0)
         for name, bonus in self.bonuses.items():
             bonus.load_state_dict(state["bonuses"][name])
-        if distributed.rank():  # the matches of the others begin anew, and so do their records
+        if distributed.rank() or distributed.world_size() != state.get("world_size", 1):
+            # The matches of the others begin anew, those of other processes than it had do so as well.
+            self._begin_anew()
             for one in self.opponents:
                 one.pool.load_members(state["opponents"][0]["pool"])
             return

@@ -56,7 +56,7 @@ def check_device(device: str) -> None:
 def parts_of(config: TrainConfig) -> list[TrainConfig]:
     """The vector envs that a run steps itself: one, two halves, or beside actors a small one for its shapes."""
     if config.num_actors:
-        return [replace(config, num_envs=1, num_actors=0, reset_pool=0)]
+        return [replace(config, num_envs=1, num_actors=0, reset_pool=0, double_buffer=False)]
     if not config.double_buffer:
         return [config]
     half = replace(config, num_envs=config.num_envs // 2)
@@ -73,6 +73,7 @@ def make_actor(
         replace(
             config,
             num_actors=0,
+            double_buffer=False,
             num_envs=config.num_envs // number,
             num_threads=max(1, threads // number),
             seed=config.seed + 1_009 * index,  # start states and opponents of its own
@@ -92,6 +93,6 @@ def actors_of(config: TrainConfig, make: ActorFactory, version: int) -> Actors:
     from touchline.agents.parts.ray_actors import RayTransport  # Ray is optional
 
     threads = max(1, (config.num_threads or 1) // config.num_actors)
-    return RemoteActors(
-        RayTransport(make, address=config.ray_address, cpus=threads), config.num_actors, version=version
-    )
+    transport = RayTransport(make, address=config.ray_address, cpus=threads)
+    transport.warn_if_short(config.num_actors)
+    return RemoteActors(transport, config.num_actors, version=version)

@@ -34,7 +34,8 @@ class TrainConfig:
         num_actors: that play while the agent learns, with policies that lag behind it; they share `num_envs` and
             `num_threads` equally. 0 plays and learns in turns.
         actors: "thread", "process" (a crash in one costs an unroll) or "ray" (on any machine of a cluster).
-        ray_address: of a running Ray cluster, "auto" for the one on this machine; None starts one for this training.
+        ray_address: of a running Ray cluster, "auto" for the one on this machine; None takes the one that
+            RAY_ADDRESS or this machine has, and else starts one for this training.
         double_buffer: step one half of the envs while the policy acts for the other; None does so with a GPU alone.
         mixed_precision: networks compute in bfloat16 (`torch.autocast`).
         compile: the networks' learning pass goes through `torch.compile`.
@@ -51,9 +52,9 @@ class TrainConfig:
         teacher: a policy as `evaluate` takes them (not the engine's AI), whose actions PPO imitates while it learns;
             how much and for how long is the agent's `teacher_coef` and `teacher_until`.
         init: a run directory whose policy and values the training begins with; the networks must be alike.
-        stagger: environment steps a match at most of random play before the training begins, which leave the matches at
-            different minutes: match i of B has played i / B of them. Otherwise all matches of one length end together,
-            and every update sees the same minute of all. They count as steps of the training.
+        stagger: environment steps a match at most of random play before the training begins, which leave the B matches
+            at B different minutes, evenly spread. Otherwise all matches of one length end together, and every update
+            sees the same minute of all. They count as steps of the training.
         bonus: names of exploration modules; `bonus_config` holds {name: {field: number}} for them.
         value_target: a name of `agents.parts.value_targets` or of an exploration module that makes one;
             `value_target_config` holds its fields.
@@ -129,7 +130,8 @@ class TrainConfig:
             filled["num_actors"] = 0
         agent_config = {**(preset.agent_config if same_agent else {}), **self.agent_config}
         if self.double_buffer is None:
-            filled["double_buffer"] = self.device.startswith("cuda")
+            actors = self.num_actors if self.num_actors is not None else filled["num_actors"]
+            filled["double_buffer"] = self.device.startswith("cuda") and not actors
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
         if self.opponent and not self.right:
             filled["right"] = self.left

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from touchline import checkpoint, distributed, tracking
+from touchline.agents.parts.actors import ActorError
 from touchline.networks import torch_threads
 from touchline.run import Run
 from touchline.sharing import MakeEnvs, check_device, parts_of, share_of
@@ -144,19 +145,23 @@ def _run(
 
         metrics, saved_at, paused = {}, run.env_steps, False
         stop = stack.enter_context(checkpoint.stop_on_signals())
-        for update in tracking.track(run.updates(), statistics, trackers):
-            metrics = update.metrics
-            try:
-                due = [companion(run, update) for companion in companions]
-            except Stopped:
-                return _result(path, run, metrics, interrupted=True, stopped=stop.is_set())
-            except Paused:
-                paused = True
-                break
-            if distributed.anyone(stop.is_set(), share.device):
-                break
-            if any(due) or update.env_steps - saved_at >= config.checkpoint_interval:
-                saved_at = save()
+        try:
+            for update in tracking.track(run.updates(), statistics, trackers):
+                metrics = update.metrics
+                try:
+                    due = [companion(run, update) for companion in companions]
+                except Stopped:
+                    return _result(path, run, metrics, interrupted=True, stopped=stop.is_set())
+                except Paused:
+                    paused = True
+                    break
+                if distributed.anyone(stop.is_set(), share.device):
+                    break
+                if any(due) or update.env_steps - saved_at >= config.checkpoint_interval:
+                    saved_at = save()
+        except ActorError:
+            save()
+            raise
         save()
     interrupted = run.env_steps < config.total_steps
     if interrupted and not paused:

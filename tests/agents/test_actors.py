@@ -254,3 +254,69 @@ def test_an_error_of_an_actor_elsewhere_reaches_the_learner(elsewhere):
     pool.publish(0, agent().policy_state())
     with pytest.raises(RuntimeError, match="the pitch is flooded"):
         pool.take()
+
+
+class Heavy:
+    """An actor whose unrolls are more than a pipe holds."""
+
+    def play_packed(self, version, weights):
+        return version, len(weights["w"]), b"u" * 4_000_000
+
+
+def make_heavy(index, version):
+    return Heavy()
+
+
+def test_a_learner_and_an_actor_that_both_send_more_than_a_pipe_holds_do_not_wait_for_each_other():
+    transport, heard = ProcessTransport(make_heavy), []
+
+    def learn():
+        transport.start(0, 0)
+        for version in range(4):
+            transport.publish(version, {"w": b"w" * 4_000_000})
+            transport.ask(0)
+        heard.extend(transport.wait()[1] for _ in range(4))
+
+    learner = threading.Thread(target=learn, daemon=True)
+    learner.start()
+    learner.join(90)
+    assert not learner.is_alive(), "they wait for each other"
+    assert [(version, size) for version, size, _ in heard] == [(version, 4_000_000) for version in range(4)]
+    transport.close()
+
+
+def test_closing_ends_an_actor_that_is_sending_and_the_thread_that_sends_to_it():
+    before = threading.active_count()
+    transport = ProcessTransport(make_heavy)
+    transport.start(0, 0)
+    for version in range(3):
+        transport.publish(version, {"w": b"w" * 4_000_000})
+        transport.ask(0)
+    time.sleep(0.5)
+    closer = threading.Thread(target=transport.close, daemon=True)
+    closer.start()
+    closer.join(60)
+    assert not closer.is_alive()
+    assert threading.active_count() == before
+
+
+def test_ctrl_c_which_reaches_actors_too_does_not_end_them():
+    pool = in_processes(Corridor, 2)
+    pool.publish(0, agent().policy_state())
+    for _ in range(4):
+        pool.take()
+    for process in pool._transport._processes.values():
+        os.kill(process.pid, signal.SIGINT)
+    for _ in range(8):
+        pool.take()
+    assert pool.replaced == 0
+    pool.close()
+
+
+def test_actors_that_ray_has_no_room_for_are_named(caplog):
+    pool = on_ray(Corridor, 2)
+    pool._transport.warn_if_short(2)
+    assert "reserve" not in caplog.text
+    pool._transport.warn_if_short(10_000)
+    assert "10000 actors reserve 5000 CPUs" in caplog.text
+    pool.close()

@@ -417,3 +417,14 @@ def test_targets_and_streams_that_need_rollouts_are_refused_with_the_reason():
         apex_dqn.make(SPEC, CONFIG, value_target=object())
     with pytest.raises(ValueError, match="novelty: returns that run on through ends of episodes"):
         apex_dqn.make(SPEC, CONFIG, bonus_streams=[Stream("novelty", 0.9, episodic=False)])
+
+
+@pytest.mark.parametrize("fields", [{}, {"mulex": "episode"}])
+def test_a_past_self_hardly_explores_in_however_few_matches(fields):
+    streams = (Stream("novelty", 0.9),) if fields else ()
+    past = apex_dqn.make(SPEC, change(**fields), bonus_streams=streams).as_opponent()
+    assert not hasattr(past, "initial_state")
+    obs = torch.zeros(1, 3)
+    best = past.act_greedy(obs).item()
+    drawn = [past.act(obs, torch.Generator().manual_seed(seed))[0].item() for seed in range(300)]
+    assert 0 < sum(action != best for action in drawn) < 15  # 0.4 of them explore as the ladder's only one

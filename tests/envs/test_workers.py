@@ -1,5 +1,9 @@
 """Process workers: equal to threads, and a crash inside the engine costs only its episodes."""
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -29,6 +33,15 @@ def test_processes_give_what_threads_give(isolated):
             np.testing.assert_array_equal(a, b)
     snapshots = isolated.get_state()
     np.testing.assert_array_equal(threads.set_state(snapshots), isolated.set_state(snapshots))
+
+
+def test_ctrl_c_which_reaches_workers_too_leaves_their_matches_to_be_saved(isolated):
+    isolated.reset(seed=0)
+    isolated.step(np.zeros(3, int))
+    before = isolated.get_state()
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGINT)
+    assert isolated.get_state() == before
 
 
 def test_a_crashed_worker_is_replaced_its_episodes_are_lost_and_the_others_play_on(isolated, capfd):

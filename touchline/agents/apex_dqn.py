@@ -129,6 +129,9 @@ class Config:
 
 Score = Callable[[Transitions], Mapping[str, Tensor]]
 
+OPPONENT_EPSILON = 0.01
+"""Of a past self: enough to leave a circle, too little to lose a game by."""
+
 
 class Agent:
     """A Q-network, its target, a replay, and a policy that explores as its place in the ladder says.
@@ -141,7 +144,7 @@ class Agent:
 
     Attributes:
         actor: which of the actors acts with it.
-        epsilons: [B] in place of the ladder's, if not None.
+        epsilons: [B] or one for all, in place of the ladder's, if not None.
     """
 
     def __init__(
@@ -177,6 +180,11 @@ class Agent:
 
     def check_lag(self) -> None:
         """Any older policy's play may be learned from."""
+
+    def as_opponent(self) -> Agent:
+        """Itself for good as others meet it in self-play: hardly exploring, in however many matches it plays."""
+        self.epsilons = torch.tensor(OPPONENT_EPSILON)
+        return self
 
     @torch.inference_mode()
     def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -363,7 +371,7 @@ class Agent:
         self.optimiser.load_state_dict(state["optimiser"])
         self._owed, self.gradient_steps = state["owed"], state["gradient_steps"]
         self.replay, self._replay_state = None, state.get("replay")
-        self._played = state["played"] if self._replay_state is not None else 0
+        self._played = state["played"] if "replay" in state else 0
 
     def policy_state(self) -> dict[str, Any]:
         """What acting needs, for `load_policy` of a copy; it does not change when the agent learns on."""

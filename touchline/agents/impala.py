@@ -78,6 +78,8 @@ class Config(ActorCriticConfig):
         check_ranges(self, at_least_1=("batch_size", "num_epochs"), share=("rmsprop_decay",))
         check_ranges(self, above_0=("optimiser_eps",))
         check_choices(self, optimiser=OPTIMISERS)
+        if self.lstm and not self.shared_encoder:
+            raise ValueError("an LSTM serves policy and values alike: shared_encoder must be True")
         if self.reward_clip is not None:
             check_ranges(self, above_0=("reward_clip",))
         if self.clip_coef is not None:
@@ -167,7 +169,8 @@ class Agent(ActorCriticAgent):
                 part = rollout.columns(chosen)
                 if part.mask.any():
                     steps.append(self._step(part, {name: reward[:, chosen] for name, reward in rewards.items()}))
-        self.net.update_normalisers(distributed.everyones(rollout.obs[:-1][rollout.mask]))
+        if self.net.normalises_observations:
+            self.net.update_normalisers(distributed.everyones(rollout.obs[:-1][rollout.mask]))
         names = ("approx_kl", "entropy", "policy_loss", "value_loss", "grad_norm", "mean_rho", "explained_variance")
         table = torch.stack(steps)
         metrics |= {f"train/{name}": x for name, x in zip(names, table.mean(0).tolist(), strict=True)}

@@ -155,7 +155,8 @@ class Agent(ActorCriticAgent):
                 continue
             break
 
-        self.net.update_normalisers(distributed.everyones(rollout.obs[:-1].flatten(0, 1)[valid]))
+        if self.net.normalises_observations:
+            self.net.update_normalisers(distributed.everyones(rollout.obs[:-1].flatten(0, 1)[valid]))
         names = ["approx_kl", "clip_fraction", "entropy", "policy_loss", "value_loss", "grad_norm"]
         if taught is not None:
             names += ["teacher_loss", "teacher_agreement"]

@@ -53,7 +53,7 @@ class Train:
     actors: Literal["thread", "process", "ray"] = "thread"
     """Where actors run: threads, processes, or the machines of a Ray cluster."""
     ray_address: str | None = None
-    """A running Ray cluster (auto: that of this machine); none starts one for this training."""
+    """A running Ray cluster (auto: that of this machine); none starts one for this training if there is none."""
     num_threads: int | None = None
     workers: Literal["thread", "process"] = "thread"
     """process isolates: a crash inside the engine then costs only its episodes."""
@@ -77,8 +77,8 @@ class Train:
     init: str | None = None
     """A run directory, or a trained policy's name, whose networks the training begins with."""
     stagger: int = 0
-    """Steps of random play before the training begins, after which match i of B has played i / B of them: matches of
-    one length (3,000 steps of a whole one) then do not all begin and end together."""
+    """Steps of random play at most before the training begins, which spread the matches evenly over so many steps:
+    those of one length (3,000 steps of a whole one) then do not all begin and end together."""
     bonus: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Name of an exploration module; may be given several times."""
     bonus_config: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

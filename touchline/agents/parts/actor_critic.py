@@ -148,6 +148,10 @@ class ActorCriticAgent:
         """Refuses to learn from the play of older policies."""
         raise ValueError("this agent learns from its newest policy's play alone: num_actors must be 0")
 
+    def as_opponent(self: AgentKind) -> AgentKind:
+        """Itself, as others meet it in self-play."""
+        return self
+
     @torch.inference_mode()
     def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples actions [B] and gives their log-probabilities [B] for obs [B, *obs]."""

@@ -13,6 +13,7 @@ import multiprocessing
 import multiprocessing.connection
 import pickle
 import queue
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -30,6 +31,10 @@ IN_FLIGHT = 2
 
 MAX_DEATHS = 5
 """So often may an actor die without having sent an unroll in between."""
+
+
+class ActorError(RuntimeError):
+    """Actors cannot go on: one has failed, or dies again and again. What the learner knows is whole."""
 
 
 class Unroll(NamedTuple):
@@ -99,7 +104,7 @@ class Actors(Protocol):
         """Hands out new weights, which must not change any more; the first call starts the actors."""
 
     def take(self) -> Unroll:
-        """The oldest unroll that waits; an error of an actor is raised here."""
+        """The oldest unroll that waits; raises `ActorError` if an actor has failed."""
 
     def close(self) -> None:
         """Ends the actors."""
@@ -134,7 +139,7 @@ class ThreadActors:
     def take(self) -> Unroll:
         item = self._queue.get()
         if isinstance(item, BaseException):
-            raise item
+            raise ActorError(f"an actor failed: {item}") from item
         return item
 
     def close(self) -> None:
@@ -221,15 +226,15 @@ class RemoteActors:
         while True:
             index, answer = self._transport.wait()
             if isinstance(answer, Failed):
-                raise RuntimeError(f"actor {index} failed:\n{answer.text}")
+                raise ActorError(f"actor {index} failed:\n{answer.text}")
             if isinstance(answer, Unroll):
                 self._deaths[index] = 0
                 self._transport.ask(index)
                 return answer._replace(rollout=unpack(answer.rollout), life=self._lives[index])
             self._deaths[index] += 1
             self._lives[index] += 1
-            if self._deaths[index] > MAX_DEATHS:
-                raise RuntimeError(f"actor {index} died {MAX_DEATHS} times in a row, at last: {answer.reason}")
+            if self._deaths[index] >= MAX_DEATHS:
+                raise ActorError(f"actor {index} died {MAX_DEATHS} times in a row, at last: {answer.reason}")
             log.warning("actor %d died (%s); another takes its place", index, answer.reason)
             self._begin(index)
 
@@ -243,7 +248,10 @@ class RemoteActors:
 
 
 class ProcessTransport:
-    """Actors in processes of this machine; a crash of the engine or of a user's code costs one unroll.
+    """Actors in processes of this machine; a crash of the engine costs one unroll.
+
+    Every actor has a thread that sends what it is asked, so that the learner never waits for one that is still busy
+    sending: what both want to send may be more than a pipe holds.
 
     Args:
         make: makes an actor, in its process; it must be picklable.
@@ -254,7 +262,9 @@ class ProcessTransport:
         self._context = multiprocessing.get_context("spawn")
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, multiprocessing.connection.Connection] = {}
-        self._has: dict[int, int] = {}  # version of the weights that were sent last
+        self._asked: dict[int, queue.SimpleQueue[tuple[int, bytes | None] | None]] = {}
+        self._senders: dict[int, threading.Thread] = {}
+        self._has: dict[int, int] = {}  # version of the weights that were asked with last
         self._ready: list[int] = []
         self._newest: tuple[int, bytes] = (0, b"")
 
@@ -266,6 +276,9 @@ class ProcessTransport:
         process.start()
         there.close()
         self._processes[index], self._pipes[index], self._has[index] = process, here, -1
+        self._asked[index] = queue.SimpleQueue()
+        self._senders[index] = threading.Thread(target=_send, args=(self._asked[index], here), daemon=True)
+        self._senders[index].start()
 
     def publish(self, version: int, weights: Mapping[str, Any]) -> None:
         self._newest = (version, pickle.dumps(weights))
@@ -274,8 +287,7 @@ class ProcessTransport:
         version, weights = self._newest
         known = self._has[index] == version
         self._has[index] = version
-        with contextlib.suppress(OSError):  # it is dead: `wait` says so
-            self._pipes[index].send((version, None if known else weights))
+        self._asked[index].put((version, None if known else weights))
 
     def wait(self) -> tuple[int, Unroll | Died | Failed]:
         while not self._ready:  # all that have answered get their turn before any is heard again
@@ -293,13 +305,23 @@ class ProcessTransport:
             self._end(index)
 
     def _end(self, index: int) -> None:
-        self._pipes.pop(index).close()
         process = self._processes.pop(index)
         process.terminate()
         process.join()
+        self._asked.pop(index).put(None)
+        self._senders.pop(index).join()  # the other end is gone, so it does not wait there
+        self._pipes.pop(index).close()
+
+
+def _send(asked: queue.SimpleQueue[tuple[int, bytes | None] | None], pipe: Any) -> None:
+    """Sends a process what it is asked, until None comes."""
+    with contextlib.suppress(OSError):  # it is dead: `wait` says so
+        while (question := asked.get()) is not None:
+            pipe.send(question)
 
 
 def _serve_process(pipe: Any, make: bytes, index: int, version: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the learner has an update to finish first
     torch.set_num_threads(1)
     try:
         actor, weights = pickle.loads(make)(index, version), None
@@ -307,7 +329,7 @@ def _serve_process(pipe: Any, make: bytes, index: int, version: int) -> None:
             version, changed = pipe.recv()
             weights = weights if changed is None else pickle.loads(changed)
             pipe.send(actor.play_packed(version, weights))
-    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
-        pass  # the learner is gone, or tells us to stop
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the learner is gone
     except BaseException:
         pipe.send(Failed(traceback.format_exc()))

@@ -88,6 +88,10 @@ class MulexAgent:
 
     acting = staticmethod(acting_stream)
 
+    def as_opponent(self) -> Any:
+        """The exploiter, as others meet it in self-play."""
+        return self.parts[0].as_opponent()
+
     def act(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples actions [B] of the exploiter, and their log-probabilities."""
         return self.parts[0].act(obs, generator)
@@ -143,7 +147,8 @@ class MulexAgent:
         """All parts and whose turn it is; a replay that they share is the first one's."""
         states = [part.state_dict() for part in self.parts]
         for state in states[1:]:
-            state.pop("replay", None)
+            if "replay" in state:
+                state["replay"] = None
         return {"parts": states, "scheduler": self.scheduler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 
 from touchline.agents.parts.actors import Actor, ActorFactory, Died, Failed, Unroll
+
+log = logging.getLogger(__name__)
 
 MISSING = "actors on Ray need the package: pip install 'touchline[ray]'"
 
@@ -38,7 +41,8 @@ class RayTransport:
 
     Args:
         make: makes an actor, in its process; it must be picklable, and touchline must be installed there.
-        address: of a running cluster ("auto" finds that of this machine); None starts one for this process.
+        address: of a running cluster ("auto" finds that of this machine); None takes the one that RAY_ADDRESS or this
+            machine has, and else starts one for this process.
         cpus: that an actor reserves.
     """
 
@@ -51,10 +55,22 @@ class RayTransport:
         self._ours = not ray.is_initialized()
         if self._ours:
             ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
+        self._cpus = cpus
         self._kind = ray.remote(num_cpus=cpus, max_restarts=0)(_Player)
         self._players: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}
         self._newest: tuple[int, Any] | None = None
+
+    def warn_if_short(self, number: int) -> None:
+        """Says it if so many actors do not fit on the cluster: those left out wait for it to grow, without playing."""
+        there = self._ray.cluster_resources().get("CPU", 0.0)
+        if number * self._cpus > there:
+            log.warning(
+                "%d actors reserve %g CPUs and the cluster has %g: some wait until it has more",
+                number,
+                number * self._cpus,
+                there,
+            )
 
     def start(self, index: int, version: int) -> None:
         if index in self._players:

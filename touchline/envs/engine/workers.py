@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
@@ -220,6 +221,7 @@ def _serve(
     """A worker's life: builds its matches over its rows of the shared arrays, then obeys."""
     from touchline.envs.engine.engine import EngineSimulator
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; who steps us may want a last snapshot
     memory = SharedMemory(memory_name)
     arrays = {name: view[part] for name, view in _views(memory, num_envs).items()}
     simulator = EngineSimulator(scenario, part.stop - part.start, num_threads=1, arrays=arrays, **options)
@@ -234,7 +236,7 @@ def _serve(
     while True:
         try:
             command, *arguments = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         try:
             pipe.send((False, commands[command](*arguments)))
