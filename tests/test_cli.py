@@ -130,10 +130,12 @@ def test_a_run_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
 
 def test_fields_of_bonuses_are_given_by_module_and_may_be_any_literal():
     pairs = ["rnd.coef=0.1", "rnd.episodic=True", "count.grid=(24, 16)", "episodic_curiosity.train=offline"]
+    pairs += ["adaptive_td.width=inf"]
     assert fields.nested(pairs) == {
         "rnd": {"coef": 0.1, "episodic": True},
         "count": {"grid": (24, 16)},
         "episodic_curiosity": {"train": "offline"},
+        "adaptive_td": {"width": float("inf")},
     }
     with pytest.raises(ValueError, match="expected MODULE.FIELD=VALUE, got coef=1"):
         fields.nested(["coef=1"])

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import ModuleType
 
 import pytest
@@ -44,7 +44,7 @@ def build_scenario(builder):
     builder.AddPlayer(-1.0, 0.0, e_PlayerRole_GK, controllable=False)
     builder.AddPlayer(0.25, -0.1, e_PlayerRole_AM)
     builder.SetTeam(Team.e_Right)
-    builder.AddPlayer(-0.9, 0.1, e_PlayerRole_DM, True)
+    builder.AddPlayer(-0.9, 0.1, e_PlayerRole_GK, True)
 """
 
 ROOM_OF_ONES_OWN = """
@@ -199,10 +199,10 @@ def test_counterattack_easy_and_hard_differ_in_one_defender():
 def test_a_file_may_define_a_scenario_or_a_function_that_returns_one(write, ending):
     path = write(
         "from touchline.types import Player, Scenario\n"
-        "s = Scenario('mine', (Player(0, 0, 'CF'),), (Player(-1, 0, 'GK'),), game_duration=50)\n" + ending
+        "s = Scenario('mine', (Player(0, 0, 'GK'),), (Player(-1, 0, 'GK'),), game_duration=50)\n" + ending
     )
     assert scenarios.load(path) == scenarios.load(str(path))
-    assert scenarios.load(path) == Scenario("mine", (Player(0, 0, "CF"),), (Player(-1, 0, "GK"),), game_duration=50)
+    assert scenarios.load(path) == Scenario("mine", (Player(0, 0, "GK"),), (Player(-1, 0, "GK"),), game_duration=50)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_gfootball_style_file_loads_unchanged_whatever_it_imports(write, impor
     assert scenarios.load(write(GFOOTBALL_STYLE.replace("from . import *", imports))) == Scenario(
         name="drill",
         left_team=(Player(-1.0, 0.0, "GK", controllable=False), Player(0.25, -0.1, "AM")),
-        right_team=(Player(-0.9, 0.1, "DM", lazy=True),),
+        right_team=(Player(-0.9, 0.1, "GK", lazy=True),),
         ball_position=(0.3, -0.1),
         game_duration=120,
         end_episode_on_score=True,
@@ -245,7 +245,7 @@ def test_a_team_without_players_gets_upstreams_keeper_in_the_corner(write):
 
 
 def test_line_ups_that_alternate_become_the_alternate_line_ups(write):
-    body = "builder.AddPlayer(-0.5 if n % 2 == 0 else 0.25, 0, e_PlayerRole_CF)"
+    body = "builder.AddPlayer(-0.5 if n % 2 == 0 else 0.25, 0, e_PlayerRole_GK)"
     scenario = scenarios.load(write(builder_file(body)))
     assert [scenario.line_ups(episode)[0][0].x for episode in range(4)] == [-0.5, 0.25, -0.5, 0.25]
 
@@ -254,7 +254,7 @@ def test_a_dotted_module_path_loads_every_kind(write, tmp_path, monkeypatch):
     write("", "my_pack/__init__.py")
     write(
         "from touchline.types import Player, Scenario\n"
-        "SCENARIO = Scenario('own', (Player(0, 0, 'CF'),) * 2, (Player(0, 0, 'GK'),))",
+        "SCENARIO = Scenario('own', (Player(0, 0, 'GK'),) * 2, (Player(0, 0, 'GK'),))",
         "my_pack/own.py",
     )
     write(GFOOTBALL_STYLE.replace("from . import", "from gfootball.scenarios import"), "my_pack/absolute.py")
@@ -322,8 +322,8 @@ def test_a_scenario_of_the_wrong_type_is_refused(write):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("builder.AddPlayer(calls / 100, 0, e_PlayerRole_CF)", "when run twice"),
-        ("builder.AddPlayer((n - 2) / 100, 0, e_PlayerRole_CF)", "does not repeat"),
+        ("builder.AddPlayer(calls / 100, 0, e_PlayerRole_GK)", "when run twice"),
+        ("builder.AddPlayer((n - 2) / 100, 0, e_PlayerRole_GK)", "does not repeat"),
         ("builder.config().offsides = n % 2 == 0", "here offsides differs too"),
         ("builder.SetBallPosition(n % 2, 0)", "here ball_position differs too"),
         ("builder.config().game_duratoin = 7", "no 'game_duratoin' in builder.config"),
@@ -415,3 +415,30 @@ def test_scenarios_import_neither_torch_nor_numba_nor_an_engine():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+KEEPER, STRIKER = Player(-1.0, 0.0, "GK"), Player(0.0, 0.0, "CF")
+
+
+@pytest.mark.parametrize(
+    ("line_ups", "message"),
+    [
+        ({"left_team": (STRIKER, KEEPER)}, r"x\.left_team: expected the goalkeeper \(GK\) first.* got CF"),
+        ({"right_team": (STRIKER,)}, r"x\.right_team: expected the goalkeeper"),
+        (
+            {"alternate_left_team": (KEEPER,), "alternate_right_team": (STRIKER,)},
+            r"x\.alternate_right_team: expected the goalkeeper",
+        ),
+        (
+            {"alternate_left_team": (KEEPER,) * 2, "alternate_right_team": (KEEPER,)},
+            "as many players in a side's two line-ups",
+        ),
+        (
+            {"alternate_left_team": (replace(KEEPER, controllable=False),), "alternate_right_team": (KEEPER,)},
+            "the same ones controllable",
+        ),
+    ],
+)
+def test_line_ups_that_the_engine_or_a_controlled_player_would_be_lost_in_are_refused(line_ups, message):
+    with pytest.raises(ValueError, match=message):
+        Scenario(**{"name": "x", "left_team": (KEEPER,), "right_team": (KEEPER,), **line_ups})

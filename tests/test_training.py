@@ -364,6 +364,9 @@ def test_a_value_target_module_takes_discount_trace_and_inner_target_from_the_ag
     made = exploration.assemble(config(tmp_path, 3, value_target="adaptive_td", agent_config=own).resolved(), SPEC)
     target = made.agent.value_target.config
     assert (target.inner, target.gamma, target.lam, target.n_step) == ("n_step", 0.7, 0.6, 3)
+    with pytest.raises(ValueError, match=r"its gamma is the agent's, 0\.7; give --gamma 0\.9"):
+        other = config(tmp_path, 3, value_target="adaptive_td", value_target_config={"gamma": 0.9}, agent_config=own)
+        train(other, make_envs=toy)
     given = {"inner": "td0", "colour": 1}
     with pytest.raises(ValueError, match="no colour in Config"):
         train(config(tmp_path, 3, value_target="adaptive_td", value_target_config=given), make_envs=toy)

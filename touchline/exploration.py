@@ -90,7 +90,11 @@ def target_of(config: TrainConfig, agent_config: Any, spec: EnvSpec, device: str
     theirs = {"lam": "gae_lambda", "inner": "value_target"}
     names = [field.name for field in fields(module.Config)]
     shared = {name: getattr(agent_config, theirs.get(name, name), None) for name in SHARED if name in names}
-    values = {k: v for k, v in shared.items() if v is not None} | config.value_target_config
+    given = config.value_target_config
+    if "gamma" in given and given["gamma"] != shared.get("gamma"):
+        own, wanted = shared.get("gamma"), given["gamma"]
+        raise ValueError(f"{config.value_target}: its gamma is the agent's, {own}; give --gamma {wanted} instead")
+    values = {k: v for k, v in shared.items() if v is not None} | given
     return module.make(spec, config_of(module.Config, values), seed=config.seed, device=device)
 
 

@@ -45,7 +45,7 @@ class Scenario:
 
     Attributes:
         name: the id, as in `touchline/<name>-v0`.
-        left_team, right_team: 1 to 11 players each, each in his own team's view.
+        left_team, right_team: 1 to 11 players each, each in his own team's view, the goalkeeper first.
         alternate_left_team, alternate_right_team: line-ups of every second episode (the kick-off side of the
             full matches alternates this way); None means the same line-ups in every episode.
         ball_position: (x, y) start of the ball, in the left team's view, x in [-1, 1], y in [-0.42, 0.42].
@@ -85,8 +85,18 @@ class Scenario:
                 continue
             if not 1 <= len(team) <= MAX_PLAYERS:
                 raise ValueError(f"{self.name}.{side}: expected 1 to {MAX_PLAYERS} players, got {len(team)}")
+            if team[0].role != "GK":
+                raise ValueError(
+                    f"{self.name}.{side}: expected the goalkeeper (GK) first, without whom the engine never comes out "
+                    f"of its first steps; got {team[0].role}"
+                )
         if (self.alternate_left_team is None) != (self.alternate_right_team is None):
             raise ValueError(f"{self.name}: give alternate line-ups for both sides or for neither")
+        for usual, other in zip(self.line_ups(0), self.line_ups(1), strict=True):
+            if [player.controllable for player in usual] != [player.controllable for player in other]:
+                raise ValueError(
+                    f"{self.name}: expected as many players in a side's two line-ups, and the same ones controllable"
+                )
         for side in ("left_team_difficulty", "right_team_difficulty"):
             if not 0.0 <= getattr(self, side) <= 1.0:
                 raise ValueError(f"{self.name}.{side}: expected 0 to 1, got {getattr(self, side)}")

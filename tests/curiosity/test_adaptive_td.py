@@ -199,7 +199,16 @@ def test_it_goes_on_from_its_state_as_if_never_stopped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("inner", "mc"), ("outside", "low"), ("num_members", 1), ("confidence", 1.0), ("width", -1.0)]
+    ("field", "value"),
+    [
+        ("inner", "mc"),
+        ("outside", "low"),
+        ("num_members", 1),
+        ("confidence", 1.0),
+        ("width", -1.0),
+        ("num_batches", 0),
+        ("kept", 0),
+    ],
 )
 def test_a_wrong_field_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):

@@ -319,3 +319,10 @@ def test_the_inverse_model_tells_actions_apart_and_frozen_features_do_not_move()
     before = [p.clone() for p in frozen.net.encoder.parameters()]
     frozen.update(rollout)
     assert all(torch.equal(a, b) for a, b in zip(before, frozen.net.encoder.parameters(), strict=True))
+
+
+def test_the_visit_oracle_of_a_player_refuses_observations_that_know_the_ball_alone():
+    spec = EnvSpec((2,), "float32", 19, features={"ball": (0, 1)})
+    with pytest.raises(ValueError, match="no place of the controlled player.*of=ball"):
+        visit_oracle.make(spec)
+    visit_oracle.make(spec, visit_oracle.Config(of="ball"))

@@ -128,6 +128,15 @@ def test_steps_and_buffer_are_counted_per_env_whoever_plays():
     assert sum(map(len, bonus._finished)) == 20 * 4  # trimmed to the step, not by whole episodes
 
 
+def test_an_update_that_holds_an_env_s_play_twice_is_two_rollouts_of_it():
+    """One actor of two envs, whose unrolls a learner takes two at a time."""
+    bonus = episodic_curiosity.make(PITCH, Config(train="never"))
+    bonus.initial_carry(2)
+    walk = np.zeros((21, 4, 2))
+    bonus.update(rollout_of(on_pitch(walk), []))
+    assert bonus.steps == 40
+
+
 def test_a_clock_makes_every_place_look_new_and_hiding_it_does_not():
     """Two moments in one place: near for a network that sees places, far for one that sees the time between."""
     draw = np.random.default_rng(0)

@@ -12,7 +12,9 @@ from gymnasium.utils.env_checker import check_env
 
 import touchline  # noqa: F401, registers the ids
 from touchline import scenarios
+from touchline.envs import football_env
 from touchline.envs.football_env import FootballEnv
+from touchline.envs.vector_env import FootballVectorEnv
 
 pytestmark = pytest.mark.engine
 DRILL = "academy_3_vs_1_with_keeper"
@@ -302,6 +304,25 @@ def test_pixels_come_from_the_engines_own_renderer_in_a_process_of_its_own():
     assert green[1] > green[0]
     assert green[1] > green[2]
     assert (later != first).any()
+
+
+def test_a_process_has_had_its_renderer_only_once_an_environment_with_it_was_made(monkeypatch):
+    monkeypatch.setattr(football_env, "_renderer_of", None)
+    with pytest.raises(ValueError, match="no 'academy_emty_goal'"):
+        FootballEnv("academy_emty_goal", observation="pixels")
+
+    class Without(FootballVectorEnv):
+        """Has no renderer, of which this process may make one only."""
+
+        def __init__(self, *arguments, engine_rendering, **options):
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(football_env, "FootballVectorEnv", Without)
+    FootballEnv(observation="pixels")
+    with pytest.raises(RuntimeError, match='one environment a process.*"context": "spawn"'):
+        FootballEnv(observation="pixels")
+    monkeypatch.setattr(football_env.os, "getpid", lambda: -1)  # as in a forked child
+    FootballEnv(observation="pixels")
 
 
 @pytest.mark.slow

@@ -126,6 +126,14 @@ def test_an_episode_ends_for_all_at_once_and_its_statistics_come_with_it():
         _, _, terminated, truncated, infos = env.step(everyone(env, 0))
         assert set(truncated.values()) == {step == 4} and not any(terminated.values())
     assert env.agents == [] and env.step({}) == ({}, {}, {}, {}, {})
+    assert infos["left_0"]["episode"]["l"] == 5
+    env.reset(seed=0)
+    snapshot = env.get_state()
+    for _ in range(2):  # from a snapshot there are five steps again, as often as one likes
+        env.set_state(snapshot)
+        for step in range(5):
+            *_, truncated, _ = env.step(everyone(env, 0))
+            assert set(truncated.values()) == {step == 4}
     env = touchline.parallel_env("academy_empty_goal_close")
     env.reset(seed=0)
     while env.agents:

@@ -8,6 +8,7 @@ import pytest
 
 import touchline
 from touchline import scenarios
+from touchline.envs.engine.build import EngineError
 
 pytestmark = pytest.mark.engine
 DRILL = "academy_3_vs_1_with_keeper"
@@ -87,6 +88,20 @@ def test_match_i_is_seeded_with_seed_plus_i_and_a_sequence_gives_each_its_own():
         envs.reset(seed=[1, 2])
 
 
+def test_a_match_whose_first_seed_is_left_open_gets_one_of_its_own():
+    envs = touchline.make_vec(DRILL, 4)
+    envs.reset(seed=[1, None, None, None])
+    first = envs.simulator.seeds.tolist()
+    assert first[0] == 1 and len(set(first)) == 4 and max(first) < 1_000_000_000
+    envs.reset()
+    assert len(set(envs.simulator.seeds.tolist())) == 4
+    again = touchline.make_vec(DRILL, 4)
+    again.reset(seed=3, options={"reset_mask": np.array([True, False, False, False])})
+    again.reset()
+    assert len(set(again.simulator.seeds.tolist())) == 4 and again.simulator.seeds[0] != 3
+    assert set(again.simulator.seeds[1:]) - set(first), "as in every process"
+
+
 def test_seeds_that_nobody_chose_stay_below_those_of_evaluations():
     envs = touchline.make_vec(short(1), 4, reset_pool=3)
     envs.reset(seed=1_000_000_000)
@@ -116,6 +131,20 @@ def test_arrays_are_reused_unless_a_copy_is_asked_for():
         kept = first.copy()
         envs.step(np.array([5]))
         assert (first == kept).all() != same
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_with_copy_infos_are_fresh_arrays_too(copy):
+    envs = touchline.make_vec(short(2), 1, copy=copy)
+    envs.reset(seed=0)
+    infos = [envs.step(np.array([5]))[-1] for _ in range(6)]
+    ends = [info["final_info"] for info in infos if "final_info" in info]
+    assert len(ends) == 2
+    for each in (infos, ends):
+        for name in ("ball_owned_team", "game_mode", "steps_left"):
+            assert np.shares_memory(each[0][name], each[1][name]) != copy, name
+    assert np.shares_memory(*(info["reward_terms"]["scoring"] for info in infos[:2])) != copy
+    assert ([int(info["steps_left"][0]) for info in infos] == [2, 1, 3, 2, 1, 3]) == copy
 
 
 def test_gymnasiums_make_vec_takes_our_vector_environment():
@@ -183,3 +212,27 @@ def test_a_users_own_observation_is_an_object_that_writes_from_the_state():
     reference = touchline.make_vec(DRILL, 2)
     ours, theirs = envs.reset(seed=0)[0], reference.reset(seed=0)[0]
     np.testing.assert_array_equal(ours, theirs[:, 88:91])
+
+
+def test_misuse_is_an_error_of_pythons_not_of_the_engine():
+    envs = touchline.make_vec(DRILL, 2)
+    for misuse in (envs.get_state, envs.simulator.frame, lambda: envs.simulator.step(np.zeros((2, 1), np.int32))):
+        with pytest.raises(gym.error.ResetNeeded, match="match 0 has not been reset"):
+            misuse()
+    envs.reset(seed=0)
+    snapshots = envs.get_state()
+    with pytest.raises(IndexError, match="from 0 to 1, got 2"):
+        envs.simulator.set_state(2, envs.simulator.get_state(0))
+    envs.step(np.zeros(2, int))
+    envs.close()
+    for misuse in (envs.reset, envs.get_state, lambda: envs.step(np.zeros(2, int)), lambda: envs.set_state(snapshots)):
+        with pytest.raises(EngineError, match="has been closed"):
+            misuse()
+
+
+def test_a_snapshot_may_come_before_any_reset():
+    envs, fresh = touchline.make_vec(DRILL, 2, copy=True), touchline.make_vec(DRILL, 2, copy=True)
+    envs.reset(seed=0)
+    envs.step(np.full(2, 5))
+    fresh.set_state(envs.get_state())
+    np.testing.assert_array_equal(fresh.step(np.full(2, 5))[0], envs.step(np.full(2, 5))[0])

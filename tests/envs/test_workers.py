@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
@@ -42,6 +43,27 @@ def test_ctrl_c_which_reaches_workers_too_leaves_their_matches_to_be_saved(isola
     for process in multiprocessing.active_children():
         os.kill(process.pid, signal.SIGINT)
     assert isolated.get_state() == before
+
+
+def test_an_answer_that_nobody_heard_is_not_taken_for_the_next_ones(isolated, monkeypatch):
+    isolated.reset(seed=0)
+    with monkeypatch.context() as patch:  # Ctrl-C while the first worker is waited for
+        patch.setattr(Connection, "poll", lambda self, timeout: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            isolated.step(np.zeros(3, int))
+    twin = touchline.make_vec(DRILL, 3)
+    ours, theirs = isolated.reset(seed=7)[0], twin.reset(seed=7)[0]
+    for _ in range(20):
+        np.testing.assert_array_equal(ours, theirs)
+        ours, theirs = isolated.step(np.full(3, 5))[0], twin.step(np.full(3, 5))[0]
+
+
+def test_a_reset_of_a_dead_worker_keeps_the_seeds_that_were_asked_for(isolated, capfd):
+    isolated.reset(seed=0)
+    isolated.simulator.crash(2)
+    isolated.reset(seed=40)
+    assert isolated.simulator.seeds.tolist() == [40, 41, 42]
+    assert not isolated.simulator.lost.any()
 
 
 def test_a_crashed_worker_is_replaced_its_episodes_are_lost_and_the_others_play_on(isolated, capfd):

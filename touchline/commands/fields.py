@@ -6,6 +6,8 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
+_WORDS = {"true": True, "false": False, "none": None, "inf": float("inf"), "-inf": float("-inf")}
+
 
 def values(pairs: Sequence[str]) -> dict[str, Any]:
     """{field: value} of texts like `coef=0.1`; values are Python literals, or words."""
@@ -17,7 +19,7 @@ def values(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError):
-            value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+            value = _WORDS.get(text.lower(), text)
         out[name] = value
     return out
 

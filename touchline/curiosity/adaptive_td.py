@@ -79,6 +79,9 @@ class Config:
             raise ValueError(f"confidence: expected above 0 and below 1, got {self.confidence}")
         if not self.width >= 0.0:
             raise ValueError(f"width: expected at least 0, got {self.width}")
+        for name in ("kept", "min_episodes", "batch_size", "num_batches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
 
 class AdaptiveTD:

@@ -204,7 +204,8 @@ class EpisodicCuriosity:
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Keeps the rollout's trajectories and trains the network on them when its time has come."""
         config, metrics = self.config, {}
-        self._columns = max(self._columns, rollout.action.shape[1])
+        if not self._columns:  # nobody asked for a carry; beside actors an update may hold an env's play twice
+            self._columns = rollout.action.shape[1]
         self._transitions += rollout.action.numel()
         if self._notes:
             similarity, stored = torch.stack(self._notes).nanmean(0).tolist()

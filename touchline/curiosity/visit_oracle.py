@@ -46,6 +46,8 @@ class VisitOracle:
 
     def __init__(self, spec: EnvSpec, config: Config) -> None:
         self.config, self._pitch = config, Pitch(spec)
+        if config.of == "player":
+            self._pitch.check_player()
         self.streams = (Stream("visit_oracle", config.gamma, config.coef),)
 
     def initial_carry(self, num_columns: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,13 @@ from touchline.envs.simulator import GAME_MODES, MatchState
 from touchline.envs.vector_env import FootballVectorEnv
 from touchline.types import MAX_PLAYERS, ROLES, Scenario
 
-_renderer_taken = False
+_renderer_of: int | None = None  # the process that has had it: a forked child has not
 
 
 class FootballEnv(gym.Env):
     """One football match or drill.
 
-    Options, observations and rewards are those of `FootballVectorEnv`; two observations exist only here: `raw`
+    Observations, rewards and most options are those of `FootballVectorEnv`; two observations exist only here: `raw`
     (upstream's dict; a tuple of dicts for N > 1 players) and `pixels` ([72, 96, 3] uint8, rendered by the engine).
     With N > 1 controlled players the observation and the action carry an N axis and the reward is an array [N], as
     upstream's are.
@@ -59,7 +60,7 @@ class FootballEnv(gym.Env):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"no render mode {render_mode!r}; there are human and rgb_array, or None")
         if special == "pixels":
-            _take_renderer()
+            _check_renderer()
         self._special = special
         self._window = None
         if render_mode == "human":
@@ -85,6 +86,8 @@ class FootballEnv(gym.Env):
             render_mode="rgb_array" if render_mode else None,
             engine_rendering=special == "pixels",
         )
+        if special == "pixels":
+            _take_renderer()
         self.render_mode = render_mode
         self.num_players, self.stack = left + right, self._env.stack
         self.features = dict(self._env.features) if special is None else {}
@@ -127,7 +130,7 @@ class FootballEnv(gym.Env):
         observation, reward, terminated, truncated, info = self._env.step(actions.reshape(1, -1))
         flat = {"reward_terms": {name: _scalar(values[0]) for name, values in info["reward_terms"].items()}}
         if "episode" in info:
-            flat["episode"] = {name: values[0].item() for name, values in info["episode"].items()}
+            flat["episode"] = _first_of(info["episode"])
         self._show()
         return (
             self._observation(observation),
@@ -155,6 +158,10 @@ class FootballEnv(gym.Env):
             "steps_left": int(info["steps_left"][0]),
             "engine_seed": int(self._env.simulator.seeds[0]),
         }
+
+    def episode_so_far(self) -> dict[str, Any]:
+        """The statistics of `info["episode"]`, of an episode that somebody cuts here."""
+        return _first_of(self._env.episodes_so_far())
 
     def action_masks(self) -> np.ndarray:
         """[A] bool, [N * A] for N players one after the other: which actions make sense as the match stands.
@@ -204,14 +211,22 @@ class _NoObservation:
         """Writes nothing."""
 
 
-def _take_renderer() -> None:
-    global _renderer_taken
-    if _renderer_taken:
+def _check_renderer() -> None:
+    if _renderer_of == os.getpid():
         raise RuntimeError(
             "the engine can render one environment a process, and this process has had one; use "
-            'gymnasium.make_vec(..., vectorization_mode="async") for several, each in a process of its own'
+            'gymnasium.make_vec(..., vectorization_mode="async", vector_kwargs={"context": "spawn"}) for several, each '
+            "in a process of its own"
         )
-    _renderer_taken = True
+
+
+def _take_renderer() -> None:
+    global _renderer_of
+    _renderer_of = os.getpid()
+
+
+def _first_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {name: values[0].item() for name, values in arrays.items()}
 
 
 def _scalar(value: np.ndarray) -> Any:

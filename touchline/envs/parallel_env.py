@@ -118,8 +118,9 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         single = len(chosen) == 1
         observation, reward, terminated, truncated, info = self._env.step(chosen[0] if single else np.array(chosen))
         self._cycles += 1
-        if self.max_cycles is not None and self._cycles >= self.max_cycles and not terminated:
+        if self.max_cycles is not None and self._cycles >= self.max_cycles and not (terminated or truncated):
             truncated = True
+            info |= {"episode": self._env.episode_so_far()}
         rewards = np.atleast_1d(np.asarray(reward, np.float64))
         masks = self.action_masks()
         result = (
@@ -163,13 +164,13 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
         return global_state.global_state(self._env.match_state, self.scenario.game_duration)[0]
 
     def get_state(self) -> bytes:
-        """A snapshot from which `set_state` continues exactly; it does not hold `max_cycles`' count."""
+        """A snapshot from which `set_state` continues exactly; the count of `max_cycles` begins anew there."""
         return self._env.get_state()
 
     def set_state(self, snapshot: bytes) -> dict[str, Any]:
         """Continues from a snapshot of the same scenario and settings; returns the observations."""
         observation = self._env.set_state(snapshot)
-        self.agents = self.possible_agents[:]
+        self.agents, self._cycles = self.possible_agents[:], 0
         return self._observations(observation, self.action_masks())
 
     def render(self) -> np.ndarray | None:

@@ -27,6 +27,7 @@ from touchline.types import EnvSpec, Scenario
 BACKENDS = ("gfootball",)
 WORKERS = ("thread", "process")
 MAX_SEED = 2**32 - 1
+UNCHOSEN_SEEDS = 10**9  # below this; those of evaluations begin here
 
 
 class FootballVectorEnv(gym.vector.VectorEnv):
@@ -151,7 +152,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         self._all_rows = np.arange(num_envs)
         self._reward = np.zeros((num_envs, self.num_players), np.float32)
         self._needs_reset = np.ones(num_envs, bool)
-        self._seeded = False
+        self._seeded = np.zeros(num_envs, bool)
         self._renderer = None
 
     def _make_spaces(self, stack: int) -> None:
@@ -202,7 +203,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         match's own stream). `options={"reset_mask": [B] bool}` leaves the other matches as they are.
         """
         mask = self._reset_mask(options)
-        seeds = self._seeds(seed)
+        seeds = self._seeds(seed, mask)
         self.simulator.reset(None if mask.all() else mask, seeds)
         rows = np.flatnonzero(mask)
         self._begin_episodes(rows)
@@ -218,22 +219,23 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             raise ValueError(f"expected reset_mask [B] = ({self.num_envs},) of bool, got {mask.shape} of {mask.dtype}")
         return mask
 
-    def _seeds(self, seed: int | Sequence[int | None] | np.ndarray | None) -> np.ndarray | None:
-        if seed is None:
-            if self._seeded:
-                return None
-            self._seeded = True
-            return np.random.SeedSequence().generate_state(self.num_envs).astype(np.int64)
-        self._seeded = True
+    def _seeds(self, seed: int | Sequence[int | None] | np.ndarray | None, mask: np.ndarray) -> np.ndarray | None:
+        """Engine seeds [B] of a reset, -1 for the next of a match's own stream; the stream of one that never had a
+        seed begins with a random one."""
         if isinstance(seed, int | np.integer):
             seeds = int(seed) + np.arange(self.num_envs, dtype=np.int64)
         else:
-            seeds = np.array([-1 if s is None else int(s) for s in seed], np.int64)
+            each = [None] * self.num_envs if seed is None else seed
+            seeds = np.array([-1 if s is None else int(s) for s in each], np.int64)
             if len(seeds) != self.num_envs:
                 raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
         if seeds.min() < (0 if isinstance(seed, int | np.integer) else -1) or seeds.max() > MAX_SEED:
             raise ValueError(f"expected engine seeds from 0 to {MAX_SEED}, got {seeds.min()} to {seeds.max()}")
-        return seeds
+        fresh = mask & ~self._seeded & (seeds < 0)
+        if fresh.any():
+            seeds[fresh] = np.random.SeedSequence().generate_state(int(fresh.sum())) % UNCHOSEN_SEEDS
+        self._seeded |= mask
+        return None if (seeds < 0).all() else seeds
 
     def _begin_episodes(self, rows: np.ndarray) -> None:
         for term in self._terms.values():
@@ -290,9 +292,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             self._stack.push(self._frame, running)
         squeezed = reward[:, 0] if self.num_players == 1 else reward
         info = self._info() | final
-        info["reward_terms"] = {
-            name: values[:, 0] if self.num_players == 1 else values for name, values in terms.items()
-        }
+        info["reward_terms"] = self._owned({name: self._squeezed(values) for name, values in terms.items()})
         if simulator.lost.any():
             info["lost"] = simulator.lost.copy()
         sent_off = self._sent_off(simulator.final_state)
@@ -314,7 +314,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         return {
             "final_obs": self._squeezed(final).copy(),
             "_final_obs": ended.copy(),
-            "final_info": _state_info(final_state) | {"reward": self._reward.copy()},
+            "final_info": self._owned(_state_info(final_state)) | {"reward": self._reward.copy()},
             "_final_info": ended.copy(),
             "episode": self._statistics.summary(),
             "_episode": ended.copy(),
@@ -333,7 +333,15 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         return array[:, 0] if self.num_players == 1 else array
 
     def _info(self) -> dict[str, Any]:
-        return _state_info(self.simulator.state)
+        return self._owned(_state_info(self.simulator.state))
+
+    def _owned(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays, or with `copy` copies, which later steps leave alone."""
+        return {name: array.copy() for name, array in arrays.items()} if self._copy else arrays
+
+    def episodes_so_far(self) -> dict[str, np.ndarray]:
+        """{name: [B]} statistics of the episodes under way, as `info["episode"]` gives them at their ends."""
+        return self._statistics.summary()
 
     def action_masks(self) -> np.ndarray:
         """[B, A] bool, [B, N, A] for N players: which actions make sense as the matches stand (`action_masks.py`)."""
@@ -360,7 +368,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             raise ValueError(f"expected {self.num_envs} snapshots, got {len(snapshots)}")
         for index, snapshot in enumerate(snapshots):
             self._set_state(index, snapshot)
-        self._seeded = True
+        self._seeded[:] = True
         self._needs_reset[:] = False
         return self._observation()
 

@@ -65,6 +65,15 @@ class Pitch:
             return _centre(obs[..., self._features["ball_plane"][0]])
         return self._place(obs, self._features["ball"])
 
+    def check_player(self) -> None:
+        """Raises a ValueError where observations do not say where the controlled player is."""
+        named = set(self._features)
+        if not ({"player_plane", "player"} & named or {"own_team", "controlled"} <= named):
+            raise ValueError(
+                "no place of the controlled player in these observations: name `player` among their features, or take "
+                "of=ball"
+            )
+
     def player(self, obs: Tensor) -> Tensor:
         """[K, 2] of the controlled player, x and y each in [-1, 1]; if nobody is, the centre spot, in pictures the
         top left corner."""

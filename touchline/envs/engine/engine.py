@@ -11,6 +11,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 
+import gymnasium as gym
 import numpy as np
 
 from touchline.envs.engine.build import EngineError, require
@@ -226,6 +227,7 @@ class EngineSimulator:
         if not self._batch:
             raise EngineError(self._lib.tl_error().decode())
         self._buffer = np.empty(1 << 18, np.uint8)
+        self._begun = np.zeros(num_envs, bool)  # matches that have an engine
 
     def reset(self, mask: np.ndarray | None = None, seeds: np.ndarray | None = None) -> None:
         """See `Simulator.reset`."""
@@ -236,20 +238,23 @@ class EngineSimulator:
         if seeds is not None:
             seeds = np.ascontiguousarray(seeds, np.int64)
             seeds_pointer = seeds.ctypes.data
-        self._lib.tl_reset(self._batch, mask_pointer, seeds_pointer)
+        self._lib.tl_reset(self._open(), mask_pointer, seeds_pointer)
+        self._begun |= True if mask is None else mask.astype(bool)
 
     def step(self, actions: np.ndarray) -> None:
         """See `Simulator.step`."""
-        self._lib.tl_step_async(self._batch, actions.ctypes.data)
-        self._lib.tl_step_wait(self._batch)
+        self.step_async(actions)
+        self.step_wait()
 
     def step_async(self, actions: np.ndarray) -> None:
         """See `Simulator.step_async`; the actions are copied."""
-        self._lib.tl_step_async(self._batch, actions.ctypes.data)
+        if not self._begun.all():
+            self._check(int(np.flatnonzero(~self._begun)[0]))
+        self._lib.tl_step_async(self._open(), actions.ctypes.data)
 
     def step_wait(self) -> None:
         """See `Simulator.step_wait`."""
-        self._lib.tl_step_wait(self._batch)
+        self._lib.tl_step_wait(self._open())
 
     def get_state(self, index: int) -> bytes:
         """See `Simulator.get_state`."""
@@ -257,8 +262,10 @@ class EngineSimulator:
 
     def set_state(self, index: int, snapshot: bytes) -> None:
         """See `Simulator.set_state`; anything but an intact snapshot is refused before the engine sees it."""
-        if self._lib.tl_set_state(self._batch, index, snapshot, len(snapshot)):
+        self._check(index, begun=False)
+        if self._lib.tl_set_state(self._open(), index, snapshot, len(snapshot)):
             raise ValueError(f"{self.scenario.name}: {self._lib.tl_error().decode()}")
+        self._begun[index] = True
 
     def get_engine_state(self, index: int) -> bytes:
         """The engine's own state, the same bytes as upstream's `get_state("")` gives."""
@@ -266,7 +273,8 @@ class EngineSimulator:
 
     def set_engine_state(self, index: int, state: bytes) -> None:
         """Loads an engine state taken from another build of the engine. It is not checked: a wrong one is fatal."""
-        self._lib.tl_set_engine_state(self._batch, index, state, len(state))
+        self._check(index)
+        self._lib.tl_set_engine_state(self._open(), index, state, len(state))
 
     def frame(self, index: int = 0) -> np.ndarray:
         """[720, 1280, 3] uint8, match `index` rendered by the engine."""
@@ -278,17 +286,19 @@ class EngineSimulator:
     def bare_loop(self, steps: int, seed: int = 0) -> tuple[float, float]:
         """CPU and wall seconds of `steps` random steps of match 0 in a C++ loop: the yardstick of `throughput`."""
         cpu, wall = ctypes.c_double(), ctypes.c_double()
-        self._lib.tl_bare_loop(self._batch, steps, seed, ctypes.byref(cpu), ctypes.byref(wall))
+        self._check(0)
+        self._lib.tl_bare_loop(self._open(), steps, seed, ctypes.byref(cpu), ctypes.byref(wall))
         return cpu.value, wall.value
 
     @property
     def true_resets(self) -> int:
         """How often an engine was reset in earnest, as opposed to taking a start state from the reset pool."""
-        return self._lib.tl_true_resets(self._batch)
+        return self._lib.tl_true_resets(self._open())
 
     def crash(self, index: int = 0) -> None:
         """Causes a fatal error inside the engine, which ends the process: for tests of process workers."""
-        self._lib.tl_crash(self._batch, index)
+        self._check(index)
+        self._lib.tl_crash(self._open(), index)
 
     def close(self) -> None:
         """See `Simulator.close`."""
@@ -299,13 +309,24 @@ class EngineSimulator:
     def __del__(self) -> None:
         self.close()
 
-    def _read(self, function, index: int) -> bytes:
+    def _open(self) -> int:
+        """The batch, which the library must never be asked about once it is freed."""
+        if not self._batch:
+            raise EngineError(f"{self.scenario.name}: the environment has been closed")
+        return self._batch
+
+    def _check(self, index: int, *, begun: bool = True) -> None:
         if not 0 <= index < self.num_envs:
             raise IndexError(f"expected a match index from 0 to {self.num_envs - 1}, got {index}")
-        size = function(self._batch, index, self._buffer.ctypes.data, self._buffer.size)
+        if begun and not self._begun[index]:
+            raise gym.error.ResetNeeded(f"match {index} has not been reset: call reset() first")
+
+    def _read(self, function, index: int) -> bytes:
+        self._check(index)
+        size = function(self._open(), index, self._buffer.ctypes.data, self._buffer.size)
         if size > self._buffer.size:
             self._buffer = np.empty(size, np.uint8)
-            size = function(self._batch, index, self._buffer.ctypes.data, self._buffer.size)
+            size = function(self._open(), index, self._buffer.ctypes.data, self._buffer.size)
         return self._buffer[:size].tobytes()
 
 

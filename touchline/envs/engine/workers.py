@@ -70,13 +70,20 @@ class ProcessSimulator:
         """See `Simulator.reset`."""
         mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
         chosen = [i for i, part in enumerate(self._slices) if mask[part].any()]
+        self.lost[:] = False
+        commands = {}
         for i in chosen:
             part = self._slices[i]
-            self._workers[i].send("reset", mask[part], None if seeds is None else seeds[part])
+            commands[i] = ("reset", mask[part], None if seeds is None else seeds[part])
+            self._workers[i].send(*commands[i])
         for i in chosen:
+            if self._workers[i].receive():
+                continue
+            self._replace(i)  # which begins all its matches with seeds of its own
+            self._workers[i].send(*commands[i])
             if not self._workers[i].receive():
-                self._replace(i)
-        self.lost[:] = False
+                raise WorkerError(f"{self.scenario.name}: a new worker crashed while resetting its matches")
+            self.lost[self._slices[i]] &= ~mask[self._slices[i]]
 
     def step(self, actions: np.ndarray) -> None:
         """See `Simulator.step`."""
@@ -166,6 +173,7 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.answer: Any = None
+        self._awaited = True  # an answer is under way, the first to say that it is ready
 
     def wait_until_ready(self) -> None:
         if not self.pipe.poll(_START_LIMIT) or not self.receive():
@@ -173,15 +181,22 @@ class _Worker:
             raise WorkerError(f"a worker for matches {self.part.start} to {self.part.stop - 1} did not start")
 
     def send(self, *command: Any) -> None:
+        if self._awaited:  # an interrupt, or another worker's error, came before it was heard
+            with contextlib.suppress(Exception):
+                self.receive()
+        self._awaited = True
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead: receive() will say so
             self.pipe.send(command)
 
     def receive(self) -> bool:
         """Waits for the answer; False if the worker died. An error in the worker is raised here."""
         try:
+            self.pipe.poll(None)  # Ctrl-C comes while waiting, not within an answer
             failed, self.answer = self.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
+            self._awaited = False
             return False
+        self._awaited = False
         if failed:
             raise self.answer
         return True
