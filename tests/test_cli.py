@@ -139,3 +139,10 @@ def test_fields_of_bonuses_are_given_by_module_and_may_be_any_literal():
     }
     with pytest.raises(ValueError, match="expected MODULE.FIELD=VALUE, got coef=1"):
         fields.nested(["coef=1"])
+
+
+def test_the_demo_replaces_runs_and_nothing_else(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert cli.run(["demo", "--out", str(tmp_path)]) == 1
+    assert "holds something else than a run" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "mine"

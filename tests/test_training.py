@@ -478,6 +478,19 @@ def test_what_actors_cannot_do_is_refused(tmp_path):
         asynchronous(tmp_path / "e", 1, actors="fork")
 
 
+def test_a_training_that_random_play_would_use_up_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"random play takes 512 steps, and the whole training has 512"):
+        train(config(tmp_path / "run", updates=8, stagger=64), make_envs=toy)
+    assert not (tmp_path / "run/checkpoint.pt").exists()
+
+
+def test_seeds_that_evaluations_play_are_not_for_training():
+    with pytest.raises(ValueError, match="expected a seed from 0 to 899,999,999, got 1000000000"):
+        TrainConfig(seed=1_000_000_000)
+    with pytest.raises(ValueError, match="got -1"):
+        TrainConfig(seed=-1)
+
+
 # Halves, devices, precision.
 
 

@@ -82,7 +82,10 @@ class TrainedPolicy:
         observation, stack, action_set: what it was trained with.
         greedy: the most probable action instead of a sampled one.
         agent, config: as they were trained.
+        trained_steps: environment steps of its training, None if nobody said.
     """
+
+    trained_steps: int | None = None
 
     def __init__(self, agent: Any, config: TrainConfig, *, greedy: bool, seed: int) -> None:
         self.agent, self.config = agent, config
@@ -162,7 +165,9 @@ def load_policy(run: Path | str, *, greedy: bool = True, seed: int = 0) -> Train
     agent_config = config_of(module.Config, config.agent_config)
     agent = module.make(spec, agent_config, bonus_streams=streams[1:])
     agent.load_policy(saved["agent"])
-    return TrainedPolicy(agent, config, greedy=greedy, seed=seed)
+    policy = TrainedPolicy(agent, config, greedy=greedy, seed=seed)
+    policy.trained_steps = saved.get("env_steps")
+    return policy
 
 
 def bytes_to_tensor(data: bytes) -> Tensor:

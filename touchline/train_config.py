@@ -11,6 +11,8 @@ from touchline.benchmarks import presets
 
 ACTORS = ("thread", "process", "ray")
 
+MAX_SEED = 900_000_000
+
 SB3 = "sb3:"
 """What stands before the name of an algorithm of Stable-Baselines3 or sb3-contrib, as agent."""
 
@@ -103,6 +105,8 @@ class TrainConfig:
     checkpoint_interval: int = 500_000
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < MAX_SEED:  # its matches, of all envs, processes and actors, are not to be evaluations'
+            raise ValueError(f"expected a seed from 0 to {MAX_SEED - 1:,}, got {self.seed}")
         if self.actors not in ACTORS:
             raise ValueError(f"no {self.actors!r} in actors; there are {', '.join(ACTORS)}")
         number = self.num_actors or 0

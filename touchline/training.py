@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from touchline import checkpoint, distributed, tracking
 from touchline.agents.parts.actors import ActorError
+from touchline.locks import alone
 from touchline.networks import torch_threads
 from touchline.run import Run
 from touchline.sharing import MakeEnvs, check_device, parts_of, share_of
@@ -105,6 +106,8 @@ def _run(
     writes = distributed.rank() == 0
     check_device(share.device)
     with ExitStack() as stack:
+        if writes:
+            stack.enter_context(alone(path.parent, "the training"))
         stack.enter_context(distributed.group(share.device))
         version = saved.get("version", 0) if saved else 0
         envs = []
@@ -130,6 +133,11 @@ def _run(
         else:
             run.pretrain()
             run.stagger()
+            if run.env_steps >= config.total_steps:
+                raise ValueError(
+                    f"random play takes {run.env_steps:,} steps, and the whole training has {config.total_steps:,}: "
+                    "give it more, or less to stagger or to the bonus' random_steps"
+                )
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")

@@ -32,6 +32,7 @@ from touchline.envs.engine.build import locate
 from touchline.envs.simulator import MatchState, empty_state
 from touchline.replay import Replay
 from touchline.scenarios import load
+from touchline.train_config import MAX_SEED
 
 
 class ToyEnv:
@@ -206,6 +207,8 @@ def test_evaluation_seeds_are_disjoint_between_evaluations_and_from_training():
     assert not set(first.tolist()) & set(second.tolist())
     assert evaluation_seeds(999, 1_000_000).max() < 2**31
     assert evaluation_seeds(0, 1_000_000).max() < evaluation_seeds(1, 1)[0]
+    # Each of the largest training's processes and actors, and each match of theirs, counts on from its seed.
+    assert MAX_SEED + 64 * 1_000_003 + 1_000 * 1_009 + 500_009 + 100_000 < FIRST_EVALUATION_SEED
 
 
 def test_results_do_not_depend_on_the_number_of_matches_at_once():

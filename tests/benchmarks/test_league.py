@@ -13,6 +13,7 @@ import torch
 from touchline import checkpoint, training
 from touchline.benchmarks import evaluate, league
 from touchline.benchmarks.league import LeagueConfig, run_league
+from touchline.locks import alone
 
 pytestmark = pytest.mark.engine
 UPDATE = 2 * 16
@@ -140,23 +141,37 @@ def test_another_config_on_the_same_folder_is_refused(held, short):
         run_league(config(short, out, **fields, seed=1))
 
 
-def test_both_sides_are_played_and_goals_count_for_who_scored_them(short, tmp_path):
+def test_both_sides_are_played_and_goals_count_for_who_scored_them(short, tmp_path, monkeypatch):
     path = tmp_path / "longer.py"
     path.write_text(Path(short).read_text().replace("game_duration=30", "game_duration=500"))
     settings = replace(config(str(path), "unused"), games=4)
 
-    def differences(home, away, seed):
+    def differences(home, away, seed, episodes=2):
         right = 0 if away is None else 2
-        options = {"episodes": 2, "num_envs": 2, "seed": seed, "left": 2, "control": "fixed", "num_threads": 1}
+        options = {
+            "episodes": episodes,
+            "num_envs": episodes,
+            "seed": seed,
+            "left": 2,
+            "control": "fixed",
+            "num_threads": 1,
+        }
         result = evaluate.evaluate(home, str(path), right=right, opponent=away, **options)
         return [row["goal_difference"] for row in result.rows]
 
     from_left, from_right = differences("chaser", "idle", 3), differences("idle", "chaser", 3)
     assert sum(from_left) > 0 > sum(from_right)
     assert league.play("chaser", "idle", settings, players=2, number=3) == from_left + [-x for x in from_right]
-    engine = 2 * differences("idle", None, 3)
+    engine = differences("idle", None, 3, episodes=4)  # all from the left: four games of four seeds
     assert league.play("idle", "builtin_ai", settings, players=2, number=3) == engine
     assert league.play("builtin_ai", "idle", settings, players=2, number=3) == [-x for x in engine]
+
+    played, real = [], evaluate.evaluate
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda *args, **options: played.append(real(*args, **options)) or played[-1]
+    )
+    league.play("idle", "builtin_ai", settings, players=2, number=3)
+    assert len({row["seed"] for result in played for row in result.rows}) == 4, "a game counts once"
 
 
 def test_a_league_that_is_stopped_within_an_exploiters_training_does_that_generation_again(held, short, monkeypatch):
@@ -201,3 +216,31 @@ def test_settings_that_make_no_league_are_refused():
         LeagueConfig(anchors=("random", "random"))
     with pytest.raises(ValueError, match="generation_steps from 1"):
         LeagueConfig(total_steps=10)
+
+
+def test_a_refused_league_leaves_the_folder_to_the_corrected_one(short, tmp_path):
+    with pytest.raises(ValueError, match="did you mean chaser"):
+        run_league(config(short, tmp_path / "a", anchors=("random", "chasr")))
+    assert not (tmp_path / "a" / "league.json").exists()
+    (tmp_path / "a").mkdir(exist_ok=True)
+    (tmp_path / "a" / "anchors.json").write_text('{"random": 15.0, "chaser": 27.3}')  # of another league
+    run_league(config(short, tmp_path / "a", anchors=("random", "idle"), total_steps=4 * UPDATE))
+    assert set(json.loads((tmp_path / "a" / "anchors.json").read_text())) == {"random", "idle"}
+
+
+def test_a_league_s_own_settings_are_not_given_twice(short, tmp_path):
+    with pytest.raises(ValueError, match="generation_steps and capacity of its own"):
+        config(short, tmp_path, opponent_config={"snapshot_interval": 10})
+
+
+def test_random_play_before_the_training_closes_no_generation(short, tmp_path):
+    """Ten steps of two matches, and generations of one update: the first self there is to rate comes after both."""
+    fields = config(short, tmp_path).train
+    run_league(config(short, tmp_path, total_steps=5 * UPDATE, generation_steps=UPDATE, train=fields | {"stagger": 30}))
+    members = [row["member"] for row in rows(tmp_path)]
+    assert "self-0" not in members and len(set(members)) == len(members) >= 2
+
+
+def test_two_processes_do_not_hold_one_league(short, tmp_path):
+    with alone(tmp_path / "main", "the test"), pytest.raises(ValueError, match="another process is at the training in"):
+        run_league(config(short, tmp_path))

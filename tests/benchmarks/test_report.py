@@ -481,3 +481,16 @@ def test_the_committed_runs_become_a_report(tmp_path):
     rate = json.loads((runs[0] / "eval.json").read_text())["results"][0]["metrics"]["score/success_rate"]["value"]
     assert f"{100 * rate:.1f} [" in text
     assert (tmp_path / "report.html").stat().st_size < 3_000_000
+
+
+def test_a_policy_judged_before_its_training_ended_is_no_result(tmp_path):
+    for seed in (0, 1):
+        make_run(tmp_path, "ppo", CLOSE, seed, 40)
+    path = next(tmp_path.rglob("ppo-1/eval.json"))
+    content = json.loads(path.read_text())
+    content["results"][0]["trained_steps"] = 1024
+    path.write_text(json.dumps(content))
+    runs, _ = report_runs.read([tmp_path])
+    troubles = {run.folder.rpartition("/")[2]: (run.result is None, run.trouble) for run in runs}
+    assert troubles["ppo-0"] == (False, "")
+    assert troubles["ppo-1"][0] and troubles["ppo-1"][1].startswith("evaluated after 1,024 of ")

@@ -15,6 +15,7 @@ from toy_envs import Corridor
 from touchline import cli, plugins, training
 from touchline.benchmarks import suites
 from touchline.benchmarks.suites import Suite
+from touchline.locks import claim
 from touchline.train_config import config_of
 
 SUITE = Suite(
@@ -35,6 +36,7 @@ def toy(config):
 def judge(folder, config, episodes, yardsticks=()):
     rate = {"value": config.seed / 2, "low": 0.0, "high": 1.0}
     result = {"metrics": {"score/success_rate": rate}, "episodes": episodes}
+    result |= {"scenario": config.scenario, "opponent": "built-in AI"}
     (folder / "eval.json").write_text(json.dumps({"results": [result]}))
 
 
@@ -101,6 +103,7 @@ def test_the_table_shows_every_seed_and_what_is_missing(tmp_path):
     folder.mkdir(parents=True)
     judge(folder, next(c for c in SUITE.runs(tmp_path) if c.seed == 1), 7)
     (folder / "metrics.csv").write_text("env_steps,episode/success_rate\n1,\n2,0.25\n3,0.5\n")
+    (folder / "config.json").write_text('{"scenario": "toy", "total_steps": 3}')
     lines = suites.table(SUITE, tmp_path).splitlines()
     assert "| `toy` | ppo | 4,000 | not run yet, 50.0 [0.0, 100.0] | 37.5 |" in lines
     assert len(lines) == 2 + 4
@@ -143,6 +146,55 @@ def test_the_command_makes_a_suite_on_the_engine_and_shows_its_table(tmp_path, m
     assert (tmp_path / "academy_empty_goal_close" / "small-0" / "eval.json").stat().st_mtime_ns == before
 
 
+def test_only_the_last_policy_of_a_whole_training_judged_on_its_drill_is_done(tmp_path):
+    _, folder = next(suites.run_suite(SUITE, tmp_path, make_envs=toy, judge=judge))
+    assert suites.is_done(folder)
+    path = folder / "eval.json"
+    content = json.loads(path.read_text())
+
+    def is_done(**changes):
+        path.write_text(json.dumps({"results": [content["results"][0] | changes]}))
+        return suites.is_done(folder)
+
+    steps = int((folder / "metrics.csv").read_text().splitlines()[-1].split(",")[0])
+    assert is_done(trained_steps=steps)
+    assert not is_done(trained_steps=steps - 512)  # judged before its training went on
+    assert not is_done(scenario="other")
+    assert not is_done(opponent="chaser")
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    (folder / "metrics.csv").write_text("\n".join(lines[:-1]) + "\n")
+    assert not is_done()  # judged when half of it was trained
+    path.unlink()
+    assert not suites.is_done(folder)
+
+
+def test_runs_with_other_settings_do_not_go_into_one_row(tmp_path):
+    next(suites.run_suite(SUITE, tmp_path, make_envs=toy, judge=judge))
+    suites.refuse_other_settings(SUITE, tmp_path)
+    own = {"agent": "ppo", "num_envs": 8, "agent_config": {"unroll_length": 64, "num_epochs": 2}}
+    changed = replace(SUITE, variants=SUITE.variants | {"ppo": own})
+    with pytest.raises(
+        ValueError, match=r"ppo-0 is a run with other settings.*agent_config.num_epochs 1 there and 2 here"
+    ):
+        next(suites.run_suite(changed, tmp_path, make_envs=toy, judge=judge))
+    path = tmp_path / "toy/ppo-0/config.json"
+    saved = json.loads(path.read_text())
+    saved["double_buffer"] = None  # as configs of before it was filled in
+    del saved["stagger"], saved["agent_config"]["num_epochs"]
+    path.write_text(json.dumps(saved))
+    suites.refuse_other_settings(changed, tmp_path)
+
+
+def test_results_in_the_repository_are_of_their_suites():
+    root = Path(__file__).parents[2] / "results"
+    checked = 0
+    for name in suites.SUITES:
+        for folder in (root / name, root / "curiosity" / name.removeprefix("curiosity_")):
+            suites.refuse_other_settings(suites.load(name), folder)
+            checked += sum(suites.is_done(Path(config.out)) for config in suites.load(name).runs(folder))
+    assert checked >= 100
+
+
 def test_a_variant_may_have_fewer_steps_and_seeds_than_the_others(tmp_path):
     with pytest.raises(ValueError, match=r"seeds_of dqn: \[7\] are not among"):
         replace(SUITE, seeds_of={"dqn": (7,)})
@@ -181,7 +233,7 @@ def test_a_scenarios_first_run_has_yardsticks_on_the_same_seeds(tmp_path):
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
-    with suites._claim(tmp_path / "toy/ppo-0") as mine:
+    with claim(suites._lock(tmp_path / "toy/ppo-0")) as mine:
         assert mine
         others = [str(folder.relative_to(tmp_path)) for folder in run(tmp_path)]
     assert len(others) == 7 and "toy/ppo-0" not in others

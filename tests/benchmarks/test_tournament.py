@@ -20,6 +20,7 @@ from touchline.benchmarks import tournament
 from touchline.benchmarks.heat_map import draw_heat_map
 from touchline.benchmarks.standings import Game, GameLog
 from touchline.benchmarks.tournament import Settings, participants, run_tournament
+from touchline.locks import alone
 from touchline.replay import Replay
 
 
@@ -428,7 +429,12 @@ def test_the_difficulty_of_the_builtin_ai_is_set_on_its_own_side(tmp_path, monke
     monkeypatch.setattr(touchline, "make_vec", watch)
     scenario = dataclasses.replace(short(5), left_team_difficulty=0.5, right_team_difficulty=0.6)
     run_tournament(["builtin_ai:0.1", "builtin_ai"], scenario, Settings(games=1), out=tmp_path, num_threads=1)
-    assert made == [(0.1, 0.6), (0.5, 0.1)]
+    assert made == [(0.1, 0.6), (0.6, 0.1)]  # the scenario's own is that of its right team, on either side
+
+
+def test_two_processes_do_not_hold_one_tournament(tmp_path):
+    with alone(tmp_path, "the test"), pytest.raises(ValueError, match="another process is at the tournament in"):
+        run_tournament(["random", "idle"], short(5), Settings(games=1), out=tmp_path)
 
 
 @pytest.mark.engine

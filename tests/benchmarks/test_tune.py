@@ -18,6 +18,7 @@ from toy_envs import Action
 from touchline import benchmarks, cli, training
 from touchline.benchmarks import tune
 from touchline.benchmarks.tune import TuneConfig
+from touchline.locks import alone
 
 SPACE = {
     "learning_rate": (1e-5, 1e-2, "log"),
@@ -34,7 +35,8 @@ def toy(config):
 
 def judge(folder, config, episodes):
     metrics = {"score/success_rate": {"value": 1.0, "low": 0.9, "high": 1.0}}
-    (folder / "eval.json").write_text(json.dumps({"results": [{"metrics": metrics, "episodes": episodes}]}))
+    result = {"metrics": metrics, "episodes": episodes, "scenario": config.scenario, "opponent": "built-in AI"}
+    (folder / "eval.json").write_text(json.dumps({"results": [result]}))
 
 
 def search(out, **changes):
@@ -223,7 +225,7 @@ def test_more_trials_may_be_asked_for_and_other_settings_are_refused(tmp_path):
     assert len(study_of(config).trials) == 3
     with pytest.raises(ValueError, match="holds a search with another total_steps"):
         run(replace(config, total_steps=2048))
-    with tune._alone(tmp_path), pytest.raises(ValueError, match="another process"):
+    with alone(tmp_path, "the test"), pytest.raises(ValueError, match="another process"):
         run(config)
 
 

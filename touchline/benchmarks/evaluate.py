@@ -37,6 +37,7 @@ from touchline.replay import ReplayWriter
 from touchline.types import Scenario
 
 FIRST_EVALUATION_SEED = 1_000_000_000
+BUILTIN = "built-in AI"
 """Engine seeds from here on belong to evaluations; training draws below."""
 
 SEEDS_PER_EVALUATION = 1_000_000
@@ -154,6 +155,7 @@ class EvalResult:
         replays: files written on request.
         machine: that it was played on: processor, number of cores, and the graphics card that torch sees.
         side: that the policy played on: left, right, or both in turn.
+        trained_steps: environment steps of the training up to then, of policies that know.
     """
 
     policy: str
@@ -173,6 +175,7 @@ class EvalResult:
     replays: tuple[str, ...] = ()
     machine: str | None = None
     side: str = "left"
+    trained_steps: int | None = None
 
     @property
     def metrics(self) -> dict[str, Estimate]:
@@ -250,7 +253,7 @@ def evaluate(
         raise ValueError(f"expected at least 1 agent of the policy's, got left={left}")
     if side not in SIDES:
         raise ValueError(f"no side {side!r}; there are {', '.join(SIDES)}")
-    rival, played = "built-in AI", scenario
+    rival, played = BUILTIN, scenario
     if is_engine(opponent):
         played, rival, right, opponent = against(scenario, [opponent]), str(opponent), 0, None
     if (right > 0) != (opponent is not None):
@@ -336,6 +339,7 @@ def evaluate(
         replays=tuple(sorted(paths)),
         machine=_machine(),
         side=side,
+        trained_steps=getattr(home, "trained_steps", None),
     )
 
 
@@ -405,7 +409,7 @@ def _play(
                 seed=int(envs.simulator.seeds[i]),
                 state=envs.simulator.state,
                 index=i,
-                policies=(drivers.get("left", "built-in AI"), drivers.get("right", "built-in AI")),
+                policies=(drivers.get("left", BUILTIN), drivers.get("right", BUILTIN)),
                 episode=int(episode[i]),
             )
         return observations

@@ -86,6 +86,8 @@ class LeagueConfig:
             raise ValueError(f"expected an even number of games, half of them from either side, got {self.games}")
         if len(set(self.anchors)) != len(self.anchors) or not self.anchors:
             raise ValueError(f"expected different anchors, at least one, got {', '.join(self.anchors) or 'none'}")
+        if set(self.opponent_config or {}) & {"snapshot_interval", "capacity"}:
+            raise ValueError("opponent_config: a league's are generation_steps and capacity of its own")
         if own := sorted({*OWN, "num_threads"} & set(self.train or {})):
             raise ValueError(f"{', '.join(own)}: the league sets that of the training itself")
         config_of(TrainConfig, self.train or {})
@@ -112,26 +114,27 @@ class LeagueConfig:
 
 
 def play(first: Any, second: Any, config: LeagueConfig, *, players: int, number: int) -> list[int]:
-    """[games] goal differences of `first`, the first half of the games from the left, the others from the right.
+    """[games] goal differences of `first`: half of the games from the left, then the others from the right.
 
     Args:
-        first, second: scripted names or policies; the engine's own AI, `builtin_ai`, always plays on the right.
-        number: of the evaluation whose seeds both halves play.
+        first, second: scripted names or policies; the engine's own AI, `builtin_ai`, plays all games on the right.
+        number: of the evaluation whose seeds are played, the same ones from either side.
     """
-    differences: list[int] = []
-    for home, away, sign in ((first, second, 1), (second, first, -1)):
-        if is_engine(home):
-            home, away, sign = away, home, -sign
+    if is_engine(first) and not is_engine(second):
+        return [-difference for difference in play(second, first, config, players=players, number=number)]
+    legs = [(first, second, 1)] if is_engine(second) else [(first, second, 1), (second, first, -1)]
+    games, differences = config.games // len(legs), []
+    for home, away, sign in legs:
         result = evaluate.evaluate(
             home,
             config.scenario,
-            episodes=config.games // 2,
+            episodes=games,
             seed=number,
             left=players,
             right=players,
             opponent=away,
             control="fixed",
-            num_envs=config.games // 2,
+            num_envs=games,
             num_threads=config.num_threads,
         )
         differences += [sign * int(row["goal_difference"]) for row in result.rows]
@@ -159,8 +162,8 @@ class League:
     def _anchors(self) -> dict[str, float]:
         """{anchor: mu} from games among themselves, with `random` held; played once, then read from the folder."""
         path = self.out / "anchors.json"
-        if path.exists():
-            return json.loads(path.read_text())
+        if path.exists() and set(mus := json.loads(path.read_text())) == set(self.config.anchors):
+            return mus
         ratings = Ratings()
         for name in self.config.anchors:
             ratings.add(name)
@@ -176,12 +179,14 @@ class League:
         return play(first, second, self.config, players=self.players, number=number)
 
     def __call__(self, run: Run, update: Update) -> bool:
-        """Whether a generation has been closed; it is, where the newest self has joined the pool."""
+        """Whether a generation has been closed; it is, where a newer self has joined the pool."""
         if update.env_steps // self.config.generation_steps == self.generation:
             return False
-        self.generation = update.env_steps // self.config.generation_steps
         env: OpponentEnv = run.opponents[0]  # all have the same members
-        newest = env.pool.past[-1].name
+        newest = [member.name for member in env.pool.past if member.name.startswith(f"{SELF}-")][-1]
+        self.generation = update.env_steps // self.config.generation_steps
+        if newest == f"{SELF}-0" or any(row["member"] == newest for row in self.rows):
+            return False  # random play before the training went beyond the end of a generation
         players = {member.name: self._policy(run, member.weights) for member in env.pool.past}
         self._rate(newest, players, update.env_steps)
         if self.config.exploiter_every and self.generation % self.config.exploiter_every == 0:
@@ -231,6 +236,7 @@ class League:
             opponent_config={"snapshot_interval": 10**15},
             init=str(target),
             teacher=None,
+            stagger=0,
             total_steps=self.config.exploiter_steps,
             seed=run.config.seed + 1000 * self.generation,
             out=str(folder),
@@ -319,9 +325,9 @@ def run_league(
     settings = out / "league.json"
     if settings.exists() and json.loads(settings.read_text()) != json.loads(plain):
         raise ValueError(f"{out} holds a league with other settings: see {settings}, or give another folder")
+    league = League(config, tell=tell)  # which may refuse what the config names: the folder is not this league's yet
     out.mkdir(parents=True, exist_ok=True)
     settings.write_text(plain)
-    league = League(config, tell=tell)
     main = Path(config.out, "main")
     if (main / "checkpoint.pt").exists():
         return training.resume(main, trackers=trackers, companions=[league])

@@ -269,6 +269,12 @@ def _run(folder: Path, name: str, config: dict[str, Any], label: str) -> Run:
         elif results:
             trouble = f"evaluated on {results[0]['scenario']} alone"
     metrics = _metrics(folder / "metrics.csv")
+    if result is not None:
+        steps = int(metrics["env_steps"][-1]) if len(metrics["env_steps"]) else 0
+        judged = result.get("trained_steps") or steps  # results of before 2026-11-26 do not say
+        if judged != steps or steps < config["total_steps"]:
+            trouble = f"evaluated after {judged:,} of {max(steps, config['total_steps']):,} steps"
+            result, yardsticks = None, ()
     return Run(name, f"{variant} ({label})" if label else variant, config, metrics, result, yardsticks, trouble)
 
 

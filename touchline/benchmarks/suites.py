@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from touchline import scenarios, training
 from touchline.benchmarks import evaluate
+from touchline.locks import claim
 from touchline.run_folders import MetricsFile
 from touchline.tracking import Tracker
 from touchline.train_config import TrainConfig
@@ -281,22 +280,55 @@ def folder_of(out: Path | str, scenario: str, variant: str, seed: int) -> Path:
 
 
 def is_done(folder: Path) -> bool:
-    """Trained to its end and evaluated."""
-    return (folder / "eval.json").exists()
+    """Trained to its end, and its last policy evaluated on what it was trained on, against the engine's AI."""
+    path = folder / "eval.json"
+    if not path.exists():
+        return False
+    first, config = json.loads(path.read_text())["results"][0], json.loads((folder / "config.json").read_text())
+    steps = _steps_trained(folder)
+    return (
+        steps >= config["total_steps"]
+        and first.get("trained_steps") in (None, steps)  # results of before 2026-11-26 do not say
+        and (first["scenario"], first["opponent"]) == (config["scenario"], evaluate.BUILTIN)
+    )
 
 
-def refuse_other_lengths(suite: Suite, out: Path | str) -> None:
-    """Raises if there are runs of the suite in a folder that were trained for another number of steps."""
+def _steps_trained(folder: Path) -> int:
+    file = MetricsFile(folder / "metrics.csv")
+    file.refresh()
+    return int(file.steps[-1]) if len(file.steps) else 0
+
+
+def refuse_other_settings(suite: Suite, out: Path | str) -> None:
+    """Raises if there are runs of the suite in a folder that were made with other settings, an older preset's, say."""
     for config in suite.runs(out):
         path = Path(config.out, "config.json")
         if not path.exists():
             continue
-        steps = json.loads(path.read_text())["total_steps"]
-        if steps != config.total_steps:
+        saved, wanted = json.loads(path.read_text()), json.loads(json.dumps(asdict(config.resolved())))
+        if saved["total_steps"] != wanted["total_steps"]:
             raise ValueError(
-                f"{config.out} is a run of {steps:,} environment steps, and {config.total_steps:,} are asked for: "
-                "runs of different lengths do not go into one table; give another --out, or that --budget"
+                f"{config.out} is a run of {saved['total_steps']:,} environment steps, and {config.total_steps:,} are "
+                "asked for: runs of different lengths do not go into one table; give another --out, or that --budget"
             )
+        for name in ("out", "num_threads", "torch_threads"):
+            saved.pop(name, None)
+        if lines := _differences(saved, wanted):
+            raise ValueError(
+                f"{config.out} is a run with other settings, which do not go into one row: {'; '.join(lines)}; "
+                "give another --out, or move that run away"
+            )
+
+
+def _differences(saved: dict[str, Any], wanted: dict[str, Any], within: str = "") -> list[str]:
+    """What both say, and say differently. A run says nothing of what was its default, or not there yet."""
+    lines = []
+    for name in (name for name in wanted if saved.get(name) is not None):
+        if isinstance(saved[name], dict) and isinstance(wanted[name], dict):
+            lines += _differences(saved[name], wanted[name], f"{within}{name}.")
+        elif saved[name] != wanted[name]:
+            lines.append(f"{within}{name} {saved[name]!r} there and {wanted[name]!r} here")
+    return lines
 
 
 def run_suite(
@@ -315,13 +347,13 @@ def run_suite(
         trackers: watch the training of a config.
 
     Ends early, without an error, when a training is interrupted. Several processes may share a suite: each leaves the
-    runs alone that another is at. Runs of other lengths in `out` are refused.
+    runs alone that another is at. Runs with other settings in `out` are refused.
     """
     judge = judge or evaluate_run
-    refuse_other_lengths(suite, out)
+    refuse_other_settings(suite, out)
     for config in suite.runs(out):
         folder = Path(config.out)
-        with _claim(folder) as mine:
+        with claim(_lock(folder)) as mine:
             if not mine or is_done(folder):
                 continue
             run = training.resume if (folder / "checkpoint.pt").exists() else training.train
@@ -332,17 +364,8 @@ def run_suite(
         yield config, folder
 
 
-@contextmanager
-def _claim(folder: Path) -> Iterator[bool]:
-    """Whether no other process works on a run; none begins it meanwhile. A process that dies gives its claim up."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def evaluate_run(folder: Path, config: TrainConfig, episodes: int, yardsticks: Sequence[str] = ()) -> None:

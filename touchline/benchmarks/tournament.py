@@ -48,6 +48,7 @@ from touchline.benchmarks.standings import Game, GameLog, Standing
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.control import CONTROL_MODES
 from touchline.envs.side_view import SIDES, SideView
+from touchline.locks import alone
 from touchline.replay import Replay, ReplayWriter
 from touchline.types import Scenario
 
@@ -127,7 +128,7 @@ class Participant:
     Attributes:
         name: what tables call it.
         spec: what `load_policy` takes.
-        difficulty: of the built-in AI on its side, 0 to 1; None leaves the scenario's.
+        difficulty: of the built-in AI on its side, 0 to 1; None is the one of the scenario's right team on either side.
         digest: of the file it was loaded from, so that a resumed tournament notices a change; None for scripts.
     """
 
@@ -210,17 +211,18 @@ def run_tournament(
     scenario = scenario if isinstance(scenario, Scenario) else scenarios.load(scenario)
     settings = (settings or Settings()).resolved(scenario, len(people))
     out = Path(out)
-    about = _claim(out, people, scenario, settings)
-    log = GameLog(out / "games.jsonl")
-    field = _Field(scenario, settings, trust, replays, num_threads, out, log)
-    total = _total_games(settings, len(people))
-    for number, index, pair in _pairings(people, settings, log):
+    with alone(out, "the tournament"):
+        about = _claim(out, people, scenario, settings)
+        log = GameLog(out / "games.jsonl")
+        field = _Field(scenario, settings, trust, replays, num_threads, out, log)
+        total = _total_games(settings, len(people))
+        for number, index, pair in _pairings(people, settings, log):
+            if progress is not None:
+                progress(f"{pair[0].name} v {pair[1].name}", len(log.games) / total)
+            field.play(number, index, pair)
         if progress is not None:
-            progress(f"{pair[0].name} v {pair[1].name}", len(log.games) / total)
-        field.play(number, index, pair)
-    if progress is not None:
-        progress("done", 1.0)
-    return _write_results(out, about, people, scenario, settings, log.in_order())
+            progress("done", 1.0)
+        return _write_results(out, about, people, scenario, settings, log.in_order())
 
 
 def _total_games(settings: Settings, count: int) -> int:
@@ -405,10 +407,11 @@ class _Leg:
         self._field, self._key, self._seeds = field, key, seeds
         self._names = (people[0].name, people[1].name)
         self._policies = policies
+        usual = field.scenario.right_team_difficulty  # of the engine's own team, which upstream has on the right
         levels = {
-            f"{side}_team_difficulty": person.difficulty
+            f"{side}_team_difficulty": usual if person.difficulty is None else person.difficulty
             for side, person in zip(SIDES, people, strict=True)
-            if person.difficulty is not None
+            if is_engine(person.spec)
         }
         self._scenario = dataclasses.replace(field.scenario, **levels)
         self._writers: dict[int, ReplayWriter] = {}

@@ -7,14 +7,12 @@ OUT/study.db is an Optuna study, OUT/trial-0003 a run directory.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from touchline import checkpoint, plugins, training
 from touchline.benchmarks import racing, suites
 from touchline.benchmarks.evaluate import student_t_quantile, wilson_interval
+from touchline.locks import alone
 from touchline.run import Run
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, sb3_name
@@ -394,7 +393,7 @@ def run_tune(
     """
     space, out = config.searched(), Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with alone(out, "the search"):
         _same_search(config, space)
         study = open_study(config)
         while True:
@@ -506,17 +505,6 @@ def _fail(study: optuna.Study, trial: FrozenTrial, why: str) -> None:
 
 
 # ---- files -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One process a search; one that dies gives it up."""
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another process is at the search in {out}: wait, or give another --out") from error
-        yield
 
 
 def _same_search(config: TuneConfig, space: Space) -> None:

@@ -66,8 +66,9 @@ class League:
         config = league.LeagueConfig(**options)
         trackers = [] if self.quiet else [tracking.progress(config.total_steps)]
         result = league.run_league(config, trackers=trackers, tell=lambda text: say(Markdown(text)))
-        report_training(result)
-        say(f"champion: {Path(self.out, 'champion')}   ratings: {Path(self.out, 'ratings.csv')}")
+        report_training(result, go_on="the same command goes on")
+        if Path(self.out, "champion").is_dir():  # a generation has been closed
+            say(f"champion: {Path(self.out, 'champion')}   ratings: {Path(self.out, 'ratings.csv')}")
         return 130 if result["interrupted"] else 0
 
 

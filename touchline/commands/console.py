@@ -34,10 +34,11 @@ class ProgressBar:
         self._bar.stop()
 
 
-def report_training(result: dict[str, Any]) -> None:
-    """What came of a training, given `training.train`'s result."""
+def report_training(result: dict[str, Any], *, go_on: str = "") -> None:
+    """What came of a training, given `training.train`'s result; `go_on` says how to, if not with --resume."""
     if result["interrupted"]:
-        say(f"stopped after {result['env_steps']:,} steps; go on with --resume {result['run']}")
+        go_on = go_on or f"go on with --resume {result['run']}"
+        say(f"stopped after {result['env_steps']:,} steps; {go_on}")
     say(f"run: {result['run']}   checkpoint: {result['checkpoint']}")
     speed = result["env_steps_per_second"]
     if speed:

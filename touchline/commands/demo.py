@@ -22,6 +22,8 @@ class Demo:
 
     def run(self) -> int:
         if self.out.exists():
+            if any(self.out.iterdir()) and not (self.out / "config.json").is_file():
+                raise FileExistsError(f"{self.out} holds something else than a run: give another --out")
             say(f"replacing the run in {self.out}")
             shutil.rmtree(self.out)
         train = Train(total_steps=self.total_steps, seed=self.seed, out=str(self.out))

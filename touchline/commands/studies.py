@@ -40,7 +40,7 @@ class Benchmark:
         if self.budget is not None:
             suite, folder = suite.within(self.budget), f"{folder}-{self.budget}"
         out = self.out or Path("results", folder)
-        suites.refuse_other_lengths(suite, out)  # all variants stand in the table
+        suites.refuse_other_settings(suite, out)  # all variants stand in the table
         chosen = suite.of(self.variants) if self.variants else suite
         runs = [Path(config.out) for config in chosen.runs(out)]
 
