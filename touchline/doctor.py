@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from touchline.envs.engine import build
+from touchline.processes import usable_cores
 
 OLDEST_PYTHON = (3, 11)
 BUILD_SPACE = 1.0
@@ -218,7 +219,7 @@ def _cache(*, needed: bool) -> Finding:
 
 
 def _processors() -> Finding:
-    usable = len(os.sched_getaffinity(0))
+    usable = usable_cores()
     load = os.getloadavg()[0]
     busy = "; others are using them, so speeds will be low" if load > 0.7 * usable else ""
     return Finding("processors", True, f"{usable} usable, load {load:.1f}{busy}", required=False)

@@ -19,6 +19,7 @@ from touchline import checkpoint, distributed, exploration, plugins, trained
 from touchline.agents.parts.actors import Unroll
 from touchline.networks import torch_threads
 from touchline.opponents import metrics_of
+from touchline.processes import usable_cores
 from touchline.rollout import Buffer, Rollout, collect_alternating, env_spec, side_by_side
 from touchline.sharing import MakeEnvs, actors_of, make_actor
 from touchline.tracking import Update
@@ -56,7 +57,7 @@ class Run:
         init: a run directory whose networks the agent begins with.
     """
 
-    learner_threads = torch.get_num_threads()  # torch's own choice
+    learner_threads = min(torch.get_num_threads(), usable_cores())  # torch's own choice does not know of quotas
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from touchline.agents.parts.actors import (
     RemoteActors,
     ThreadActors,
 )
+from touchline.processes import usable_cores
 from touchline.rollout import env_spec
 from touchline.train_config import TrainConfig
 
@@ -36,7 +37,7 @@ def share_of(config: TrainConfig) -> TrainConfig:
         raise ValueError(f"{', '.join(config.bonus)}: a bonus learns in one process alone; do without torchrun")
     if config.value_target == "adaptive_td":
         raise ValueError("adaptive_td: its ensemble learns in one process alone; do without torchrun")
-    threads = max(1, (config.num_threads or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world)))
+    threads = max(1, (config.num_threads or usable_cores()) // int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     return replace(
         config,
         num_envs=config.num_envs // world,
@@ -68,7 +69,7 @@ def make_actor(
 ) -> Actor:
     """One of `config.num_actors` actors: its share of the envs, a copy of the policy, and matches of its own."""
     number = config.num_actors
-    threads = config.num_threads or os.cpu_count() or 1
+    threads = config.num_threads or usable_cores()
     envs = make_envs(
         replace(
             config,

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from touchline import checkpoint, distributed, tracking
 from touchline.agents.parts.actors import ActorError
-from touchline.locks import alone
 from touchline.networks import torch_threads
+from touchline.processes import alone
 from touchline.run import Run
 from touchline.sharing import MakeEnvs, check_device, parts_of, share_of
 from touchline.tracking import Tracker, Update

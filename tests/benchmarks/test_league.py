@@ -13,7 +13,7 @@ import torch
 from touchline import checkpoint, training
 from touchline.benchmarks import evaluate, league
 from touchline.benchmarks.league import LeagueConfig, run_league
-from touchline.locks import alone
+from touchline.processes import alone
 
 pytestmark = pytest.mark.engine
 UPDATE = 2 * 16

@@ -15,7 +15,7 @@ from toy_envs import Corridor
 from touchline import cli, plugins, training
 from touchline.benchmarks import suites
 from touchline.benchmarks.suites import Suite
-from touchline.locks import claim
+from touchline.processes import claim
 from touchline.train_config import config_of
 
 SUITE = Suite(

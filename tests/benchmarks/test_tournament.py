@@ -20,7 +20,7 @@ from touchline.benchmarks import tournament
 from touchline.benchmarks.heat_map import draw_heat_map
 from touchline.benchmarks.standings import Game, GameLog
 from touchline.benchmarks.tournament import Settings, participants, run_tournament
-from touchline.locks import alone
+from touchline.processes import alone
 from touchline.replay import Replay
 
 

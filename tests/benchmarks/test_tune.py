@@ -18,7 +18,7 @@ from toy_envs import Action
 from touchline import benchmarks, cli, training
 from touchline.benchmarks import tune
 from touchline.benchmarks.tune import TuneConfig
-from touchline.locks import alone
+from touchline.processes import alone
 
 SPACE = {
     "learning_rate": (1e-5, 1e-2, "log"),

@@ -8,7 +8,6 @@ round by round, with random actions; an overhead is the median of the rounds' ow
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from touchline.benchmarks.throughput import POOL, machine_name
+from touchline.processes import usable_cores
 
 CASES = (
     ("academy_3_vs_1_with_keeper", 1, 0),
@@ -112,7 +112,7 @@ def measure(
     progress: Callable[[str, float], None] | None = None,
 ) -> PlayerReport:
     """Measures all cases; see the module's text for how."""
-    threads = num_threads or os.cpu_count() or 1
+    threads = num_threads or usable_cores()
     report = PlayerReport(machine_name(), num_envs, threads)
     for index, case in enumerate(cases):
         name = f"{case[0]} {case[1]}+{case[2]}"

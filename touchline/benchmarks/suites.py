@@ -12,7 +12,7 @@ import numpy as np
 
 from touchline import scenarios, training
 from touchline.benchmarks import evaluate
-from touchline.locks import claim
+from touchline.processes import claim
 from touchline.run_folders import MetricsFile
 from touchline.tracking import Tracker
 from touchline.train_config import TrainConfig

@@ -23,6 +23,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from touchline.processes import usable_cores
+
 POOL = 32
 """Start states in the pool of every candidate that has one."""
 
@@ -393,7 +395,7 @@ def measure(
     progress: Callable[[str, float], None] | None = None,
 ) -> Report:
     """Measures all candidates on the scenarios; see the module's text for how."""
-    threads = num_threads or os.cpu_count() or 1
+    threads = num_threads or usable_cores()
     report = Report(machine_name(), num_envs, threads, seconds)
     for index, scenario in enumerate(scenarios):
         makers = _makers(scenario, num_envs, threads, report.skipped)

@@ -48,7 +48,7 @@ from touchline.benchmarks.standings import Game, GameLog, Standing
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.control import CONTROL_MODES
 from touchline.envs.side_view import SIDES, SideView
-from touchline.locks import alone
+from touchline.processes import alone
 from touchline.replay import Replay, ReplayWriter
 from touchline.types import Scenario
 

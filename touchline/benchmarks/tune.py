@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from touchline import checkpoint, plugins, training
 from touchline.benchmarks import racing, suites
 from touchline.benchmarks.evaluate import student_t_quantile, wilson_interval
-from touchline.locks import alone
+from touchline.processes import alone
 from touchline.run import Run
 from touchline.tracking import Tracker, Update
 from touchline.train_config import TrainConfig, config_of, sb3_name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from touchline.envs.rewards import TermFactory, make_terms
 from touchline.envs.simulator import MatchState, Simulator
 from touchline.envs.stacking import FrameStack
 from touchline.envs.statistics import EpisodeStatistics
+from touchline.processes import usable_cores
 from touchline.types import EnvSpec, Scenario
 
 BACKENDS = ("gfootball",)
@@ -59,7 +59,8 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         left, right: controlled players a side.
         control: "upstream" or "fixed", see `control.py`.
         action_set: "default" (19 actions) or "v2" (20, with the built-in AI).
-        num_threads: threads that step the matches; None takes one a core. It never changes a result.
+        num_threads: threads that step the matches, which never changes a result; None takes one a core that this
+            process may use.
         workers: "thread", or "process" for isolation: a crash inside the engine then costs only its episodes.
         reset_pool: start unseeded episodes from this many snapshots, about 100 times cheaper than true resets and
             exactly equal to them; 0 makes every reset a true one.
@@ -136,7 +137,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             workers=workers,
             left=left,
             right=right,
-            num_threads=num_threads or os.cpu_count() or 1,
+            num_threads=num_threads or usable_cores(),
             reset_pool=reset_pool,
             pool_seed=pool_seed,
             auto_reset=auto_reset,

@@ -1,11 +1,27 @@
-"""One process a folder: locks that go with the process that holds them."""
+"""What processes share: the machine's cores, and folders that one of them works in at a time."""
 
 from __future__ import annotations
 
 import fcntl
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those of its affinity (taskset, a cluster's scheduler), and no more than the
+    quota of its control group (a container's)."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _QUOTA.read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no control group, or "max": no quota
+        pass
+    return max(1, cores)
 
 
 @contextmanager
