@@ -22,6 +22,7 @@ from touchline.agents import sb3_learning
 from touchline.agents.sb3_bonus import BonusVecEnv
 from touchline.agents.sb3_bridge import Sb3VecEnv, algorithm
 from touchline.networks import torch_threads
+from touchline.processes import alone
 from touchline.rollout import env_spec
 from touchline.sharing import MakeEnvs, check_device
 from touchline.tracking import Tracker
@@ -164,7 +165,7 @@ def _run(config: TrainConfig, make_envs: MakeEnvs, trackers: Sequence[Tracker], 
         model = sb3_learning.make_model(name, view, config.agent_config, seed=seed, device=config.device)
         if go_on:
             sb3_learning.restore(model, path)
-        out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone(out, "the training"))  # which makes it
         (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
         trackers = [*trackers, *tracking.files(out, model.num_timesteps + offset)]
         for tracker in trackers:

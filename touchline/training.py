@@ -106,8 +106,6 @@ def _run(
     writes = distributed.rank() == 0
     check_device(share.device)
     with ExitStack() as stack:
-        if writes:
-            stack.enter_context(alone(path.parent, "the training"))
         stack.enter_context(distributed.group(share.device))
         version = saved.get("version", 0) if saved else 0
         envs = []
@@ -139,7 +137,7 @@ def _run(
                     "give it more, or less to stagger or to the bonus' random_steps"
                 )
         if writes:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone(path.parent, "the training"))  # which makes it
             path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
             trackers = [*trackers, *tracking.files(path.parent, run.env_steps)]
         for tracker in trackers:
