@@ -29,12 +29,15 @@ class Benchmark:
     """Environment steps of a run at most, where the suite has more; None leaves the suite's."""
     out: Path | None = None
     """Folder of all runs; None is results/SUITE, and with a budget results/SUITE-BUDGET."""
+    jobs: int = 1
+    """Trainings at a time, each on its share of the cores; on two cores two take more steps than one after the other.
+    Their progress is told by run, not by steps."""
     quiet: bool = False
     """No progress bars, or lines of progress."""
 
     def run(self) -> int:
         from touchline import tracking
-        from touchline.benchmarks import suites
+        from touchline.benchmarks import side_by_side, suites
 
         suite, folder = suites.load(self.suite), self.suite.replace("-", "_")
         if self.budget is not None:
@@ -48,7 +51,11 @@ class Benchmark:
             say(f"run {1 + runs.index(Path(config.out))} of {len(runs)}: {config.out}", highlight=False)
             return [] if self.quiet else [tracking.progress(config.total_steps)]
 
-        for _ in suites.run_suite(chosen, out, trackers=trackers):
+        if self.jobs == 1:
+            for _ in suites.run_suite(chosen, out, trackers=trackers):
+                (out / "table.md").write_text(suites.table(suite, out))
+        else:
+            side_by_side.run_suite(chosen, out, jobs=self.jobs, tell=say)
             (out / "table.md").write_text(suites.table(suite, out))
         print(suites.table(suite, out))
         missing = sum(not suites.is_done(run) for run in runs)

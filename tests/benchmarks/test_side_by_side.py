@@ -1,0 +1,78 @@
+"""Trainings side by side: every run once, each process on cores of its own, stopped with checkpoints."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from touchline.benchmarks import side_by_side, suites
+from touchline.benchmarks.suites import Suite
+
+SMALL = {"agent": "ppo", "num_envs": 2, "agent_config": {"unroll_length": 64, "num_epochs": 1}}
+
+
+def suite(steps):
+    return Suite({"small": SMALL}, {"academy_empty_goal_close": steps}, (0, 1, 2), episodes=2)
+
+
+def note(text):
+    """What processes tell, in a file of theirs, with the cores that they have."""
+    with Path("told.txt").open("a") as file:
+        file.write(f"{text} {sorted(os.sched_getaffinity(0))}\n")
+
+
+def test_shares_are_of_neighbours_and_as_even_as_can_be():
+    assert side_by_side.shares({3, 0, 1, 2}, 2) == [{0, 1}, {2, 3}]
+    assert side_by_side.shares(range(7), 3) == [{0, 1}, {2, 3}, {4, 5, 6}]
+    assert side_by_side.shares([5], 1) == [{5}]
+    for jobs in (0, 3):
+        with pytest.raises(ValueError, match=f"expected 1 to 2 jobs, a core each at least, got {jobs}"):
+            side_by_side.shares([0, 1], jobs)
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_two_processes_make_every_run_once_on_cores_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = os.sched_getaffinity(0)
+    side_by_side.run_suite(suite(512), "runs", jobs=2, tell=note)
+    assert os.sched_getaffinity(0) == before
+    told = [line.partition(" [") for line in Path("told.txt").read_text().splitlines()]
+    runs = [config.out for config in suite(512).runs("runs")]
+    assert sorted(what for what, *_ in told) == sorted(f"{word}: {run}" for run in runs for word in ("begins", "done"))
+    cores = {frozenset(where.rstrip("]").split(", ")) for *_, where in told}
+    assert len(cores) == 2 and not frozenset.intersection(*cores)
+    assert all(suites.is_done(Path(run)) for run in runs)
+    side_by_side.run_suite(suite(512), "runs", jobs=2, tell=note)
+    assert sum("begins" in line for line in Path("told.txt").read_text().splitlines()) == 3
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_a_signal_ends_all_with_checkpoints_and_the_next_call_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [Path(config.out) for config in suite(10**7).runs("runs")][:2]
+
+    def stop():
+        while not all((folder / "metrics.csv").is_file() for folder in folders):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop, daemon=True).start()
+    side_by_side.run_suite(suite(10**7), "runs", jobs=2, tell=note)
+    assert all((folder / "checkpoint.pt").is_file() and not suites.is_done(folder) for folder in folders)
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_a_run_that_fails_is_an_error_after_what_came_before_it(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    broken = Path("runs/academy_empty_goal_close/small-2")
+    broken.mkdir(parents=True)
+    (broken / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(RuntimeError, match=r"of 2 processes failed \(exit codes 1"):
+        side_by_side.run_suite(suite(512), "runs", jobs=2, tell=note)
+    assert [suites.is_done(broken.with_name(f"small-{seed}")) for seed in range(3)] == [True, True, False]
