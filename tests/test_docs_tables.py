@@ -112,8 +112,13 @@ def test_modes_and_roles_are_numbered_as_in_the_code():
 
 def test_rewards_and_options_are_all_there():
     assert {names(row[0])[0] for row in rows("Rewards")} == set(REWARDS)
-    told = {name for row in rows("Options") for name in names(row[0])}
-    assert told == set(inspect.signature(FootballVectorEnv.__init__).parameters) - {"self"}
+    everywhere, vector = (
+        {name for row in rows(heading) for name in names(row[0])}
+        for heading in ("Options", "Of vector environments alone")
+    )
+    assert everywhere == set(inspect.signature(FootballEnv.__init__).parameters) - {"self"}
+    assert everywhere | vector == set(inspect.signature(FootballVectorEnv.__init__).parameters) - {"self"}
+    assert not everywhere & vector
 
 
 @pytest.mark.engine

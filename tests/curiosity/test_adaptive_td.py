@@ -160,7 +160,7 @@ def test_returns_are_of_the_clipped_rewards_where_the_agent_clips():
 
 
 def test_a_time_limit_goes_on_with_the_ensemble_s_own_expectation():
-    made = target(min_episodes=1, num_batches=0, kept=100)
+    made = target(min_episodes=1, learning_rate=0.0, kept=100)
     made._fit = lambda: 0.0
     obs = np.ones((3, 1, 4))
     made.update(rollout_of(obs, [(0, 0)], finals={(0, 0): np.full(4, 2.0)}))
