@@ -244,8 +244,8 @@ SUITES = {
         },
         total_steps={"academy_run_to_score_with_keeper": 600_000},
         seeds=(102, 103, 104),
-        about="Seed 1 of IMPALA ended at 56.5% on this drill in the suite of agents (seed 0: 98.5), as seeds of PPO did "
-        "with the same entropy bonus: whether four times as much, which helped PPO, helps IMPALA too. The preset takes "
+        about="Seed 1 of IMPALA ended at 56.5% on this drill in the suite of agents (seed 0: 98.5), as seeds of PPO "
+        "did with the same entropy bonus: whether four times as much, which helped PPO, helps it too. The preset takes "
         "the variant with the better mean success of its frozen policies, if that is more_entropy by 10 points. Seeds "
         "that no study of IMPALA has looked at.",
     ),
