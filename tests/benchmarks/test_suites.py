@@ -121,7 +121,7 @@ def test_the_runs_of_every_suite_are_well_formed(name, tmp_path):
 def test_a_wrong_name_says_what_exists():
     with pytest.raises(
         ValueError,
-        match="no 'agent' in suites; there are academy, agents, curiosity, curiosity_small, football, multi_agent, ",
+        match="no 'agent' in suites; there are academy, agents, curiosity, curiosity_small, football, ",
     ):
         suites.load("agent")
 
