@@ -78,8 +78,6 @@ class Config(ActorCriticConfig):
         check_ranges(self, at_least_1=("batch_size", "num_epochs"), share=("rmsprop_decay",))
         check_ranges(self, above_0=("optimiser_eps",))
         check_choices(self, optimiser=OPTIMISERS)
-        if self.lstm and not self.shared_encoder:
-            raise ValueError("an LSTM serves policy and values alike: shared_encoder must be True")
         if self.reward_clip is not None:
             check_ranges(self, above_0=("reward_clip",))
         if self.clip_coef is not None:
