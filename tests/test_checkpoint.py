@@ -143,6 +143,20 @@ def test_the_first_signal_asks_and_the_second_interrupts():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_stop_within_another_is_the_same_one():
+    with stop_on_signals() as outer:
+        signal.raise_signal(signal.SIGTERM)
+        with stop_on_signals() as inner:
+            assert inner.is_set()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert inner is outer
+    with stop_on_signals() as later:
+        assert not later.is_set()
+
+
 def test_outside_the_main_thread_signals_are_left_alone():
     seen = []
 

@@ -11,7 +11,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -180,27 +180,33 @@ def tensor_to_bytes(data: Tensor) -> bytes:
     return data.numpy().tobytes()
 
 
-@contextmanager
-def stop_on_signals(
-    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
-) -> Iterator[threading.Event]:
-    """The first signal sets the event, to be heeded between updates; the second interrupts at once.
+class _Stop:
+    """What signals do meanwhile."""
 
-    Only the main thread can do this; elsewhere the event is never set.
-    """
-    asked = threading.Event()
+    def __init__(self) -> None:
+        self.asked = threading.Event()
 
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.asked.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        self.asked.set()
 
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """The first SIGINT or SIGTERM sets the event, to be heeded between updates; the second interrupts at once.
+
+    One within another yields the same event: who was asked to stop before a training began stops in it too. Only the
+    main thread can do this; elsewhere the event is never set.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield threading.Event()
         return
-    before = {number: signal.signal(number, handle) for number in signals}
+    outer = signal.getsignal(signal.SIGINT)
+    stop = outer if isinstance(outer, _Stop) else _Stop()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stop.asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

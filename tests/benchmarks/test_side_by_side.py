@@ -2,20 +2,28 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from touchline import checkpoint, processes
 from touchline.benchmarks import side_by_side, suites
 from touchline.benchmarks.suites import Suite
 
+LONG = 200_000  # a minute and more; the signals come within seconds
 SMALL = {"agent": "ppo", "num_envs": 2, "agent_config": {"unroll_length": 64, "num_epochs": 1}}
 
 
 def suite(steps):
     return Suite({"small": SMALL}, {"academy_empty_goal_close": steps}, (0, 1, 2), episodes=2)
+
+
+def steps_of(folder):
+    return checkpoint.load(folder / "checkpoint.pt")["env_steps"]
 
 
 def note(text):
@@ -52,9 +60,9 @@ def test_two_processes_make_every_run_once_on_cores_of_their_own(tmp_path, monke
 
 @pytest.mark.engine
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
-def test_a_signal_ends_all_with_checkpoints_and_the_next_call_goes_on(tmp_path, monkeypatch):
+def test_a_signal_ends_all_with_checkpoints(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folders = [Path(config.out) for config in suite(10**7).runs("runs")][:2]
+    folders = [Path(config.out) for config in suite(LONG).runs("runs")][:2]
 
     def stop():
         while not all((folder / "metrics.csv").is_file() for folder in folders):
@@ -62,8 +70,42 @@ def test_a_signal_ends_all_with_checkpoints_and_the_next_call_goes_on(tmp_path, 
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=stop, daemon=True).start()
-    side_by_side.run_suite(suite(10**7), "runs", jobs=2, tell=note)
-    assert all((folder / "checkpoint.pt").is_file() and not suites.is_done(folder) for folder in folders)
+    side_by_side.run_suite(suite(LONG), "runs", jobs=2, tell=note)
+    assert all(0 < steps_of(folder) < LONG for folder in folders)
+
+
+def stop_before(text):
+    """Tells a process to stop before the training that it begins."""
+    if text.startswith("begins"):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.engine
+def test_a_signal_between_two_trainings_stops_the_second_after_its_first_update(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    side_by_side.run_suite(suite(LONG), "runs", jobs=1, tell=stop_before)
+    first, second, _ = (Path(config.out) for config in suite(LONG).runs("runs"))
+    assert 0 < steps_of(first) < LONG
+    assert not second.exists()
+
+
+@pytest.mark.engine
+def test_nobody_goes_on_when_the_parent_is_killed(tmp_path):
+    folder = tmp_path / "academy_empty_goal_close" / "small-0"
+    here = "import sys; sys.path.insert(0, sys.argv[1]); import test_side_by_side as tests; "
+    call = f"tests.side_by_side.run_suite(tests.suite({LONG}), sys.argv[2], jobs=1, tell=print)"
+    command = [sys.executable, "-c", here + call, str(Path(__file__).parent), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+        while not (folder / "metrics.csv").is_file():
+            assert parent.poll() is None
+            time.sleep(0.1)
+        parent.kill()
+    while True:  # the child holds this lock until it has ended
+        with processes.claim(suites._lock(folder)) as ended:
+            if ended:
+                break
+        time.sleep(0.1)
+    assert 0 < steps_of(folder) < LONG
 
 
 @pytest.mark.engine

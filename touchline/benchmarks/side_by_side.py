@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -78,14 +80,21 @@ def _end(processes: list[multiprocessing.Process]) -> None:
 
 def _work(suite: Suite, out: str, tell: Callable[[str], None]) -> None:
     os.setpgid(0, 0)  # Ctrl-C comes by way of the parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def begins(config: TrainConfig) -> tuple[()]:
         tell(f"begins: {config.out}")
         return ()
 
     with contextlib.suppress(KeyboardInterrupt), checkpoint.stop_on_signals() as stop:
-        # Trainings have handlers of their own; these are for what comes between them.
+        # Trainings look for signals themselves; this is for what comes between them.
         for config, _ in suites.run_suite(suite, out, trackers=begins):
             tell(f"done: {config.out}")
             if stop.is_set():
                 return
+
+
+def _end_with_parent() -> None:
+    """Waits until the parent is gone, be it killed, and then ends this process with a checkpoint."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
