@@ -10,6 +10,7 @@
 # Needs root, debootstrap (apt-get install debootstrap) and Debian as configured in /etc/apt; about 3 minutes and
 # 1 GB in TMPDIR. PYTHON names the Python that has touchline and its engine (default: .venv/bin/python).
 set -euo pipefail
+wheel=${1:+$(realpath "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=${PYTHON:-.venv/bin/python}
@@ -28,7 +29,6 @@ work=$(mktemp -d)
 root=$work/root
 trap 'umount "$root/proc" "$root/sys" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 
-wheel=${1:-}
 if [[ -z $wheel ]]; then
   "$python" -m touchline.cli engine wheel --out "$work/dist"
   wheel=$(echo "$work"/dist/*.whl)

@@ -18,9 +18,9 @@ fail() {
 fingerprint() {
   {
     cat pyproject.toml constraints.txt scripts/setup.sh touchline/envs/engine/build.py
-    cat touchline/envs/engine/native/*
+    cat touchline/envs/engine/native/* touchline/envs/engine/speedups/*.*
     grep -E '^(model name|flags|Features)' /proc/cpuinfo | sort -u
-    echo "${PYTHON:-} ${TOUCHLINE_CACHE:-} ${XDG_CACHE_HOME:-} $PWD"
+    echo "${PYTHON:-} ${TOUCHLINE_CACHE:-} ${TOUCHLINE_ENGINE_WITHOUT:-} ${XDG_CACHE_HOME:-} $PWD"
   } | sha256sum | cut -c1-16
 }
 
@@ -85,10 +85,15 @@ fi
 
 # ---------------------------------------------------------------- .venv
 
-if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+if ! .venv/bin/python -c '' 2>/dev/null; then
   say "making .venv"
-  rm -rf .venv
-  "$python" -m venv .venv
+  "$python" -m venv --clear .venv
+elif [[ -n ${PYTHON:-} && $(version .venv/bin/python) != $(version "$python") ]]; then
+  fail ".venv is of Python $(version .venv/bin/python), and PYTHON is $(version "$python"): remove .venv for a new one"
+fi
+if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+  .venv/bin/python -m ensurepip >/dev/null 2>&1 || fail "the Python of .venv has no pip: install it there, or remove .venv"
 fi
 rm -f .venv/.setup-*
 say "installing touchline and what it needs into .venv"

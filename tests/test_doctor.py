@@ -160,7 +160,7 @@ def test_a_full_disk_is_told_with_the_way_out(monkeypatch):
 
 
 def test_extras_are_information(monkeypatch):
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda module: None)
+    monkeypatch.setitem(doctor.EXTRAS, "sb3", "no-such-package")
     finding = named("extra sb3")
     assert not finding.ok and not finding.required
     assert finding.fix == "pip install 'touchline[sb3]'"

@@ -421,7 +421,7 @@ KEEPER, STRIKER = Player(-1.0, 0.0, "GK"), Player(0.0, 0.0, "CF")
 
 
 @pytest.mark.parametrize(
-    ("line_ups", "message"),
+    ("fields", "message"),
     [
         ({"left_team": (STRIKER, KEEPER)}, r"x\.left_team: expected the goalkeeper \(GK\) first.* got CF"),
         ({"right_team": (STRIKER,)}, r"x\.right_team: expected the goalkeeper"),
@@ -437,8 +437,22 @@ KEEPER, STRIKER = Player(-1.0, 0.0, "GK"), Player(0.0, 0.0, "CF")
             {"alternate_left_team": (replace(KEEPER, controllable=False),), "alternate_right_team": (KEEPER,)},
             "the same ones controllable",
         ),
+        ({"ball_position": (float("nan"), 0.0)}, r"x\.ball_position on the pitch, x from -1 to 1 .* got nan"),
+        ({"ball_position": (50.0, 0.0)}, r"x\.ball_position on the pitch"),
+        ({"game_duration": 10**10}, r"x\.game_duration: expected 1 to 2147483647, got 10000000000"),
+        ({"game_engine_random_seed": -1}, r"x\.game_engine_random_seed: expected 0 to 4294967295, got -1"),
     ],
 )
-def test_line_ups_that_the_engine_or_a_controlled_player_would_be_lost_in_are_refused(line_ups, message):
+def test_what_the_engine_or_a_controlled_player_would_be_lost_in_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
-        Scenario(**{"name": "x", "left_team": (KEEPER,), "right_team": (KEEPER,), **line_ups})
+        Scenario(**{"name": "x", "left_team": (KEEPER,), "right_team": (KEEPER,), **fields})
+
+
+def test_a_player_off_the_pitch_is_refused():
+    with pytest.raises(ValueError, match="expected a player on the pitch"):
+        Player(30.0, 0.0, "CB")
+
+
+def test_a_module_path_from_nowhere_is_told_as_a_wrong_name():
+    with pytest.raises(ValueError, match=r"no '\.\.a\.b' in scenarios"):
+        scenarios.load("..a.b")

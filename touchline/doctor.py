@@ -6,7 +6,6 @@ Whatever could kill or hang the process (loading the engine, importing torch) ru
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
@@ -50,13 +49,13 @@ LIBRARY_FOLDERS = (
 )
 
 EXTRAS = {
-    "sb3": ("stable-baselines3", "stable_baselines3"),
-    "plots": ("matplotlib", "matplotlib"),
-    "report": ("rliable", "rliable"),
-    "envpool": ("envpool", "envpool"),
-    "track": ("wandb", "wandb"),
+    "sb3": "stable-baselines3",
+    "plots": "matplotlib",
+    "report": "rliable",
+    "envpool": "envpool",
+    "track": "wandb",
 }
-"""Optional parts: the extra of touchline, the package and the module it brings."""
+"""Optional parts: the extra of touchline, and the package that it brings."""
 
 _LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
@@ -110,7 +109,7 @@ def diagnose() -> list[Finding]:
     findings += [_tools(needed=engine is None), _libraries(needed=engine is None)]
     findings += _engine(engine)
     findings += [_cache(needed=engine is None), _processors(), _ffmpeg()]
-    findings += [_extra(extra, *names) for extra, names in EXTRAS.items()]
+    findings += [_extra(extra, package) for extra, package in EXTRAS.items()]
     return findings
 
 
@@ -175,10 +174,14 @@ def _engine(engine: build.EngineFiles | None) -> Iterator[Finding]:
     if engine is None:
         yield Finding("engine", False, "not built for this machine", "touchline engine build")
         return
-    facts = engine.library.with_name("build.json")
-    made_for = json.loads(facts.read_text()).get("key") if facts.exists() else None
+    path = engine.library.with_name("build.json")
+    try:
+        facts = json.loads(path.read_text()) if path.exists() else {}
+    except json.JSONDecodeError:
+        yield Finding("engine", False, f"{path} is damaged", "touchline engine build --force")
+        return
     # Only a wheel's facts name the sources it was made from; a cached build is found by them.
-    if made_for is not None and made_for != build.build_key(json.loads(facts.read_text())["march"]):
+    if "key" in facts and facts["key"] != build.build_key(facts["march"]):
         found = f"{engine.library} was made for another version of touchline"
         yield Finding("engine", False, found, "touchline engine build")
         return
@@ -204,7 +207,7 @@ def _fix_for_loading(reason: str) -> str:
 
 def _cache(*, needed: bool) -> Finding:
     folder = build.cache_dir()
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     elsewhere = "set TOUCHLINE_CACHE to a folder "
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -236,11 +239,12 @@ def _ffmpeg() -> Finding:
     return Finding(name, True, found, required=False)
 
 
-def _extra(extra: str, package: str, module: str) -> Finding:
+def _extra(extra: str, package: str) -> Finding:
     name = f"extra {extra}"
-    if importlib.util.find_spec(module) is None:
+    try:
+        return Finding(name, True, f"{package} {importlib.metadata.version(package)}", required=False)
+    except importlib.metadata.PackageNotFoundError:
         return Finding(name, False, f"{package} is not there", f"pip install 'touchline[{extra}]'", required=False)
-    return Finding(name, True, f"{package} {importlib.metadata.version(package)}", required=False)
 
 
 def _run(code: str, *arguments: str, limit: float = 120.0) -> Outcome:

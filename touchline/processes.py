@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import os
@@ -40,6 +41,16 @@ def claim(path: Path) -> Iterator[bool]:
         except OSError:
             pass
         yield True
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Waits until no other process holds the lock file `path`, and holds it meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

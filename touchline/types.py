@@ -5,6 +5,7 @@ Axis letters, fixed everywhere: T time, B envs (matches), N controlled players, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 ROLES = ("GK", "CB", "LB", "RB", "DM", "CM", "LM", "RM", "AM", "CF")
@@ -35,6 +36,15 @@ class Player:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise ValueError(f"no role {self.role!r}; there are {', '.join(ROLES)}")
+        check_place(self.x, self.y, "a player")
+
+
+def check_place(x: float, y: float, what: str) -> None:
+    """Refuses places off the pitch and its surroundings, such as those given in metres."""
+    if not (math.isfinite(x) and math.isfinite(y) and abs(x) <= 1.1 and abs(y) <= 0.5):
+        raise ValueError(
+            f"expected {what} on the pitch, x from -1 to 1 and y from -0.42 to 0.42 (or a little outside), got {x}, {y}"
+        )
 
 
 @dataclass(frozen=True)
@@ -100,8 +110,14 @@ class Scenario:
         for side in ("left_team_difficulty", "right_team_difficulty"):
             if not 0.0 <= getattr(self, side) <= 1.0:
                 raise ValueError(f"{self.name}.{side}: expected 0 to 1, got {getattr(self, side)}")
-        if self.game_duration < 1:
-            raise ValueError(f"{self.name}.game_duration: expected at least 1 step, got {self.game_duration}")
+        check_place(*self.ball_position, f"{self.name}.ball_position")
+        for name, low, end in (
+            ("game_duration", 1, 2**31),
+            ("second_half", 1, 2**31),
+            ("game_engine_random_seed", 0, 2**32),
+        ):
+            if not low <= getattr(self, name) < end:
+                raise ValueError(f"{self.name}.{name}: expected {low} to {end - 1}, got {getattr(self, name)}")
 
     def line_ups(self, episode: int) -> tuple[tuple[Player, ...], tuple[Player, ...]]:
         """(left, right) line-ups of an episode, counted from 0 after a seeded reset."""

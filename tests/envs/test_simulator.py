@@ -16,6 +16,7 @@ import pytest
 from touchline import scenarios
 from touchline.envs.engine.engine import EngineSimulator
 from touchline.envs.simulator import GAME_MODES, KICK_MEMORY
+from touchline.types import Player, Scenario
 
 pytestmark = pytest.mark.engine
 DRILL, MATCH = "academy_3_vs_1_with_keeper", "11_vs_11_stochastic"
@@ -43,6 +44,22 @@ def scenario(name=DRILL, **changes):
 def match(game_duration=60, second_half=20):
     """A full match in small; its half-time puts the players back where their line-ups start."""
     return scenario(MATCH, game_duration=game_duration, second_half=second_half)
+
+
+def one_line_up_is_lazier():
+    """Every second episode one of the left players is lazy, which only a true reset of the engine settles."""
+    keeper, striker, runner = Player(-1.0, 0.0, "GK"), Player(0.6, 0.1, "CF"), Player(0.3, -0.2, "CM")
+    defence = (keeper, Player(-0.2, 0.1, "CB"))
+    return Scenario(
+        name="lazier",
+        left_team=(keeper, striker, runner),
+        right_team=defence,
+        alternate_left_team=(keeper, striker, dataclasses.replace(runner, lazy=True)),
+        alternate_right_team=defence,
+        ball_position=(0.2, 0.05),
+        game_duration=30,
+        offsides=False,
+    )
 
 
 @contextlib.contextmanager
@@ -107,7 +124,7 @@ def test_an_engine_that_has_played_before_plays_a_seed_as_a_new_one_does():
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-@pytest.mark.parametrize("what", [match(), scenario(game_duration=25)])
+@pytest.mark.parametrize("what", [match(), scenario(game_duration=25), one_line_up_is_lazier()])
 def test_a_reset_from_a_snapshot_is_a_true_reset_with_its_seed(what, seed):
     """Line-ups alternate, so an engine that has just played one of them is put into the other by a snapshot."""
     swapped = what
@@ -145,7 +162,9 @@ def test_a_reset_from_a_snapshot_is_a_true_reset_with_its_seed(what, seed):
 
 @pytest.mark.parametrize("episode", [0, 1])
 @pytest.mark.parametrize("parity", [0, 1])
-@pytest.mark.parametrize("what", [match(), scenario(game_duration=60), scenario("5_vs_5", game_duration=60)])
+@pytest.mark.parametrize(
+    "what", [match(), scenario(game_duration=60), scenario("5_vs_5", game_duration=60), one_line_up_is_lazier()]
+)
 def test_a_snapshot_continues_exactly_on_a_match_with_another_past(what, parity, episode):
     """Odd engine seeds swap the order in which the teams are made, odd episodes swap the line-ups."""
     with simulators(make(what), make(what)) as (source, target):

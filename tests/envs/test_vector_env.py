@@ -1,6 +1,8 @@
 """The vector view: shapes, same-step resets, seeds, copies, what is refused."""
 
 import dataclasses
+import os
+import signal
 
 import gymnasium as gym
 import numpy as np
@@ -236,3 +238,72 @@ def test_a_snapshot_may_come_before_any_reset():
     envs.step(np.full(2, 5))
     fresh.set_state(envs.get_state())
     np.testing.assert_array_equal(fresh.step(np.full(2, 5))[0], envs.step(np.full(2, 5))[0])
+
+
+def test_a_step_under_way_is_waited_for_or_refused_but_never_stepped_on():
+    envs, twin = (touchline.make_vec(DRILL, 4, num_threads=2, copy=True) for _ in range(2))
+    idle = np.zeros(4, int)
+    envs.reset(seed=0)
+    with pytest.raises(gym.error.NoAsyncCallError, match="call step_async"):
+        envs.step_wait()
+    for _ in range(20):
+        envs.step_async(idle)
+        for use in (lambda: envs.step_async(idle), envs.get_state, lambda: envs.set_state([b""] * 4)):
+            with pytest.raises(gym.error.AlreadyPendingCallError, match="call step_wait"):
+                use()
+        envs.step_wait()
+    envs.step_async(idle)  # and an interrupt
+    ours, theirs = envs.reset(seed=5)[0], twin.reset(seed=5)[0]
+    for _ in range(20):
+        np.testing.assert_array_equal(ours, theirs)
+        ours, theirs = envs.step(idle)[0], twin.step(idle)[0]
+    envs.step_async(idle)
+    envs.close()
+
+
+@pytest.mark.parametrize("place", [-1, 300])
+def test_a_snapshot_that_is_refused_leaves_all_matches_as_they_were(place):
+    envs = touchline.make_vec(DRILL, 3, copy=True)
+    envs.reset(seed=0)
+    early = envs.get_state()
+    damaged = bytearray(early[2])
+    damaged[place] ^= 1
+    if place < 0:
+        del damaged[place]
+    for _ in range(5):
+        envs.step(np.full(3, 5))
+    before = envs.get_state()
+    with pytest.raises(ValueError, match="snapshot"):
+        envs.set_state([early[0], early[1], bytes(damaged)])
+    assert envs.get_state() == before
+
+
+def test_a_snapshot_of_an_ended_match_waits_for_a_reset_too():
+    envs, other = (touchline.make_vec(short(3), 2, auto_reset=False) for _ in range(2))
+    envs.reset(seed=0)
+    running = envs.get_state()
+    for _ in range(4):
+        *_, truncated, _ = envs.step(np.zeros(2, int))
+    assert truncated.all()
+    other.set_state(envs.get_state())
+    with pytest.raises(gym.error.ResetNeeded):
+        other.step(np.zeros(2, int))
+    other.set_state(running)
+    other.step(np.zeros(2, int))
+
+
+def test_a_forked_child_may_close_and_leave():
+    envs = touchline.make_vec(DRILL, 4, num_threads=2)
+    envs.reset(seed=0)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # in place of hanging for ever
+        envs.close()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    envs.step(np.zeros(4, int))
+
+
+def test_no_threads_at_all_is_refused():
+    with pytest.raises(ValueError, match="num_threads >= 1"):
+        touchline.make_vec(DRILL, 1, num_threads=0)

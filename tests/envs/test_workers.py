@@ -3,12 +3,15 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
 
 import touchline
+from touchline.envs.engine.build import EngineError
 from touchline.rollout import Buffer, collect, env_spec
 
 pytestmark = pytest.mark.engine
@@ -108,3 +111,63 @@ def test_an_error_in_a_worker_is_raised_here(isolated):
     with pytest.raises(ValueError, match="snapshot"):
         isolated.simulator.set_state(1, b"nonsense")
     isolated.step(np.zeros(3, int))
+
+
+def test_what_the_last_step_gave_may_be_read_after_the_end(tmp_path):
+    script = tmp_path / "last.py"
+    script.write_text(f"""
+import numpy as np, touchline
+
+def last(close):
+    envs = touchline.make_vec({DRILL!r}, 2, workers="process", num_threads=1)
+    envs.reset(seed=1)
+    _, _, terminated, _, info = envs.step(np.zeros(2, int))
+    if close:
+        envs.close()
+    return terminated, info
+
+if __name__ == "__main__":
+    for close in (True, False):
+        terminated, info = last(close)
+        print(terminated.tolist(), info["steps_left"].tolist())
+""")
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "[False, False] [400, 400]\n" * 2
+
+
+def test_a_closed_environment_says_so():
+    envs = touchline.make_vec(DRILL, 1, workers="process", num_threads=1)
+    envs.reset(seed=0)
+    simulator = envs.simulator
+    simulator.close()
+    for use in (simulator.reset, lambda: simulator.step(np.zeros((1, 1), np.int32)), lambda: simulator.get_state(0)):
+        with pytest.raises(EngineError, match="has been closed"):
+            use()
+
+
+def test_why_a_worker_does_not_start_is_told():
+    with pytest.raises(ValueError, match="reset_pool >= 0"):
+        touchline.make_vec(DRILL, 1, workers="process", num_threads=1, reset_pool=-1)
+
+
+def test_a_masked_reset_that_finds_a_dead_worker_tells_which_other_matches_begin_anew(isolated, capfd):
+    isolated.reset(seed=3)
+    isolated.step(np.zeros(3, int))
+    part = next(part for part in isolated.simulator._slices if part.stop - part.start == 2)
+    isolated.simulator.crash(part.start)
+    _, info = isolated.reset(options={"reset_mask": np.arange(3) == part.start})
+    np.testing.assert_array_equal(info["lost"], np.arange(3) == part.start + 1)
+    _, _, _, _, info = isolated.step(np.zeros(3, int))
+    assert "lost" not in info
+    assert isolated.episodes_so_far()["l"][part.start + 1] == 1
+
+
+def test_a_forked_child_leaves_its_parents_workers_alone(isolated):
+    isolated.reset(seed=0)
+    child = os.fork()
+    if not child:
+        isolated.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert "lost" not in isolated.step(np.zeros(3, int))[4]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
+from rich.markup import escape
 
 from touchline.commands.console import ProgressBar, say
 
@@ -101,8 +102,8 @@ class Scenarios:
         wanted = scenarios.names() if self.names in ((), ("all",)) else self.names
         for name in wanted:
             scenario = scenarios.load(name)
-            say(f"[bold]{scenario.name}[/]  {scenarios.describe(scenario)}", highlight=False)
-            say(f"  {scenario.description}", highlight=False)
+            say(f"[bold]{escape(scenario.name)}[/]  {escape(scenarios.describe(scenario))}", highlight=False)
+            say(f"  {scenario.description}", markup=False, highlight=False)
             if self.names:
                 print(scenarios.draw(scenario))
         return 0

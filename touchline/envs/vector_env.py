@@ -27,6 +27,7 @@ from touchline.types import EnvSpec, Scenario
 BACKENDS = ("gfootball",)
 WORKERS = ("thread", "process")
 MAX_SEED = 2**32 - 1
+_ENDED = b"ended"  # the last part of a snapshot that waits for a reset
 UNCHOSEN_SEEDS = 10**9  # below this; those of evaluations begin here
 
 
@@ -137,7 +138,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             workers=workers,
             left=left,
             right=right,
-            num_threads=num_threads or usable_cores(),
+            num_threads=usable_cores() if num_threads is None else num_threads,
             reset_pool=reset_pool,
             pool_seed=pool_seed,
             auto_reset=auto_reset,
@@ -154,6 +155,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         self._reward = np.zeros((num_envs, self.num_players), np.float32)
         self._needs_reset = np.ones(num_envs, bool)
         self._seeded = np.zeros(num_envs, bool)
+        self._stepping = False  # between step_async and step_wait
         self._renderer = None
 
     def _make_spaces(self, stack: int) -> None:
@@ -201,15 +203,18 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         """Starts new episodes.
 
         `seed=s` gives match i the engine seed s + i; a sequence [B] gives each its own (None or -1: the next of that
-        match's own stream). `options={"reset_mask": [B] bool}` leaves the other matches as they are.
+        match's own stream). `options={"reset_mask": [B] bool}` leaves the other matches as they are, but for those
+        whose worker turns out to have crashed: they start anew, and info has them in `lost`. The result of a step that
+        nobody waited for is lost.
         """
         mask = self._reset_mask(options)
         seeds = self._seeds(seed, mask)
         self.simulator.reset(None if mask.all() else mask, seeds)
-        rows = np.flatnonzero(mask)
+        self._stepping = False
+        rows = np.flatnonzero(mask | self.simulator.lost)
         self._begin_episodes(rows)
         self._needs_reset[rows] = False
-        return self._observation(), self._info()
+        return self._observation(), self._info() | self._lost()
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
         mask = (options or {}).get("reset_mask")
@@ -257,13 +262,19 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         if self._needs_reset.any():
             row = int(np.flatnonzero(self._needs_reset)[0])
             raise gym.error.ResetNeeded(f"match {row} has not been reset: call reset() before step()")
+        if self._stepping:
+            raise gym.error.AlreadyPendingCallError("a step is under way: call step_wait() first", "step")
         self._were_off = self._sent_off(self.simulator.state)
         self.simulator.step_async(check_actions(actions, self.num_envs, self.num_players, self._num_actions))
+        self._stepping = True
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Finishes the step that `step_async` started."""
+        if not self._stepping:
+            raise gym.error.NoAsyncCallError("no step is under way: call step_async() first", "step")
         simulator = self.simulator
         simulator.step_wait()
+        self._stepping = False
         terms = {name: term(simulator) for name, term in self._terms.items()}
         reward = self._reward
         reward[:] = 0.0
@@ -294,8 +305,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         squeezed = reward[:, 0] if self.num_players == 1 else reward
         info = self._info() | final
         info["reward_terms"] = self._owned({name: self._squeezed(values) for name, values in terms.items()})
-        if simulator.lost.any():
-            info["lost"] = simulator.lost.copy()
+        info |= self._lost()
         sent_off = self._sent_off(simulator.final_state)
         if sent_off.any():
             info["sent_off"], info["were_off"] = sent_off, self._were_off
@@ -336,6 +346,9 @@ class FootballVectorEnv(gym.vector.VectorEnv):
     def _info(self) -> dict[str, Any]:
         return self._owned(_state_info(self.simulator.state))
 
+    def _lost(self) -> dict[str, np.ndarray]:
+        return {"lost": self.simulator.lost.copy()} if self.simulator.lost.any() else {}
+
     def _owned(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays, or with `copy` copies, which later steps leave alone."""
         return {name: array.copy() for name, array in arrays.items()} if self._copy else arrays
@@ -356,32 +369,60 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         return [self._get_state(index) for index in range(self.num_envs)]
 
     def _get_state(self, index: int) -> bytes:
+        self._check_at_rest()
         parts = [self.simulator.get_state(index)]
         parts += [term.get_state(index).tobytes() for term in self._terms.values()]
         parts.append(self._statistics.get_state(index).tobytes())
         if self._stack:
             parts.append(self._stack.stacked[index].tobytes())
+        if self._needs_reset[index]:
+            parts.append(_ENDED)
         return b"".join(struct.pack("<q", len(part)) + part for part in parts)
 
     def set_state(self, snapshots: Sequence[bytes]) -> np.ndarray:
-        """Continues every match from a snapshot of the same scenario and settings; returns the observation."""
+        """Continues every match from a snapshot of the same scenario and settings; returns the observation.
+
+        If one of them is refused, all matches stay as they were.
+        """
         if len(snapshots) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} snapshots, got {len(snapshots)}")
-        for index, snapshot in enumerate(snapshots):
-            self._set_state(index, snapshot)
+        self._check_at_rest()
+        unpacked = [self._unpacked(index, snapshot) for index, snapshot in enumerate(snapshots)]
+        before: list[bytes] = []
+        for index, parts in enumerate(unpacked):
+            try:
+                now = self.simulator.get_state(index)
+            except gym.error.ResetNeeded:  # nothing to go back to
+                now = b""
+            try:
+                self.simulator.set_state(index, parts[0])
+            except ValueError:
+                for i, old in enumerate(before):
+                    if old:
+                        self.simulator.set_state(i, old)
+                raise
+            before.append(now)
+        for index, parts in enumerate(unpacked):
+            self._take(index, parts)
         self._seeded[:] = True
-        self._needs_reset[:] = False
         return self._observation()
 
-    def _set_state(self, index: int, snapshot: bytes) -> None:
+    def _check_at_rest(self) -> None:
+        if self._stepping:
+            raise gym.error.AlreadyPendingCallError("a step is under way: call step_wait() first", "step")
+
+    def _unpacked(self, index: int, snapshot: bytes) -> list[bytes]:
         parts = _unpack(snapshot)
         expected = [len(term.get_state(index).tobytes()) for term in self._terms.values()]
         expected.append(len(self._statistics.get_state(index).tobytes()))
         if self._stack:
             expected.append(self._stack.stacked[index].nbytes)
-        if [len(part) for part in parts[1:]] != expected:
+        if [len(part) for part in parts[1:]] not in (expected, [*expected, len(_ENDED)]):
             raise ValueError("not a snapshot of an environment with these rewards and observations")
-        self.simulator.set_state(index, parts[0])
+        return parts
+
+    def _take(self, index: int, parts: list[bytes]) -> None:
+        """What a snapshot has beside the engine's part, which has been loaded."""
         rest = iter(parts[1:])
         for term in self._terms.values():
             term.set_state(index, np.frombuffer(next(rest), np.int32))
@@ -391,6 +432,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         if self._stack:
             stacked = self._stack.stacked
             stacked[index] = np.frombuffer(next(rest), stacked.dtype).reshape(stacked[index].shape)
+        self._needs_reset[index] = next(rest, b"") == _ENDED
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """B pictures [H, W, 3] uint8 of the matches as they stand, with `render_mode="rgb_array"`."""

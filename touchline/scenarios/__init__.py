@@ -35,7 +35,7 @@ def load(name: str | os.PathLike[str]) -> Scenario:
         return _scenario_of(plugins.load("scenarios", text), text)
     if isinstance(name, os.PathLike) or text.endswith(".py") or os.sep in text:
         return _load_file(Path(text).expanduser())
-    if "." in text.strip("."):
+    if "." in text.strip(".") and not text.startswith("."):
         return _load_module(text)
     close = difflib.get_close_matches(text, names(), n=1, cutoff=0.6)
     hint = f" (did you mean {close[0]}?)" if close else ""

@@ -14,17 +14,19 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from touchline.envs.engine import speedups
+from touchline.processes import in_turn, usable_cores
 
 GFOOTBALL_VERSION = "2.10.2"
 GFOOTBALL_SHA256 = "1b0fdcfa78b7fadc3730585ee7f0f412ba825c27e422b2b85ea0cf7ba57800b6"
@@ -69,13 +71,13 @@ class EngineFiles(NamedTuple):
 def cache_dir() -> Path:
     """The user's cache folder for sources and builds; `TOUCHLINE_CACHE` overrides it."""
     if chosen := os.environ.get("TOUCHLINE_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "touchline"
+        return Path(chosen).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "touchline"
 
 
 def flags(march: str = "native", *, lto: bool = True) -> tuple[str, ...]:
     """Compiler flags of a build; `march` is "native" or "x86-64-v3" for a library that travels."""
-    return (*EXACT_FLAGS, f"-march={march}", *((f"-flto={os.cpu_count() or 1}",) if lto else ()))
+    return (*EXACT_FLAGS, f"-march={march}", *((f"-flto={usable_cores()}",) if lto else ()))
 
 
 def _cpu_name() -> str:
@@ -139,13 +141,13 @@ def build_key(march: str = "native") -> str:
 def source_dir() -> Path | None:
     """Root of the unpacked gfootball source package, or None if it has not been fetched."""
     root = cache_dir() / f"gfootball-{GFOOTBALL_VERSION}"
-    return root if (root / "third_party/gfootball_engine/sources.cmake").exists() else None
+    return root if os.path.exists(root / "third_party/gfootball_engine/sources.cmake") else None
 
 
 def locate() -> EngineFiles | None:
     """The engine to use: the cached build for this machine, else an installed engine wheel, else None."""
     library = cache_dir() / f"engine-{build_key()}" / LIBRARY_NAME
-    if library.exists() and (root := source_dir()):
+    if os.path.exists(library) and (root := source_dir()):
         return _files(library, root)
     spec = importlib.util.find_spec(WHEEL_PACKAGE)
     if spec and spec.submodule_search_locations:
@@ -188,10 +190,11 @@ def missing_tools() -> list[str]:
 
 def fetch_source() -> Path:
     """Downloads and unpacks the engine's source package, unless that has been done; returns its root."""
-    if root := source_dir():
-        return root
-    target = cache_dir()
-    target.mkdir(parents=True, exist_ok=True)
+    with in_turn(cache_dir() / ".fetch.lock"):
+        return source_dir() or _fetched(cache_dir())
+
+
+def _fetched(target: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target) as folder:
         archive = _download(Path(folder))
         found = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -242,17 +245,38 @@ def build(
     """Builds the library, unless it is cached, and returns where it lies.
 
     The log is kept beside the library (`build.log`); a failure raises `EngineError` with the first error in it.
+    Builds in one cache folder wait for each other. `force` builds what is cached again, from the first file on.
     `cmake_arguments` are handed to CMake after our own, `rewrite` changes sources (see `speedups.write_tree`); such a
     build is not the cached one, so it needs `into`.
     With `pgo` it is built twice, the second time guided by a profile of the first at play: no result changes.
     """
     if (cmake_arguments or rewrite) and into is None:
         raise ValueError("a build with cmake_arguments or rewrite differs from the cached one: say where with `into`")
-    report = progress or (lambda what, share: None)
     folder = into or cache_dir() / f"engine-{build_key(march)}"
-    library = folder / LIBRARY_NAME
-    if library.exists() and source_dir() and not force and (not pgo or _is_guided(folder)):
-        return _files(library, source_dir())
+
+    def found() -> EngineFiles | None:
+        there = all(os.path.exists(folder / name) for name in (LIBRARY_NAME, "build.json"))
+        usable = there and source_dir() and (not pgo or _is_guided(folder))
+        return _files(folder / LIBRARY_NAME, source_dir()) if usable else None
+
+    if not force and (cached := found()):
+        return cached
+    with in_turn(cache_dir() / ".build.lock"):  # builds share the folders of objects
+        if not force and (cached := found()):
+            return cached
+        _build(folder, march, force, cmake_arguments, rewrite, pgo, progress or (lambda what, share: None))
+    return _files(folder / LIBRARY_NAME, source_dir())
+
+
+def _build(
+    folder: Path,
+    march: str,
+    force: bool,
+    cmake_arguments: tuple[str, ...],
+    rewrite: Callable[[str, str], str] | None,
+    pgo: bool,
+    report: Progress,
+) -> None:
     if absent := missing_tools():
         raise EngineError(
             f"a build needs {', '.join(absent)}: run `apt-get install {' '.join(DEBIAN_PACKAGES)}` (as root)"
@@ -264,13 +288,14 @@ def build(
     log.write_text("")
     chosen = flags(march)
     work = _work_dir(march, (*cmake_arguments, *(("pgo",) if pgo else ()), *((rewrite.__name__,) if rewrite else ())))
+    if force:
+        shutil.rmtree(work, ignore_errors=True)
     included = _write_sources(root / "third_party/gfootball_engine", work / "engine", rewrite)
-    compiled = functools.partial(_compile, work, march, cmake_arguments, log, report)
-    finished = folder / f".{LIBRARY_NAME}.{os.getpid()}"
+    compiled = functools.partial(_compile, work, cmake_arguments, log, report)
     if pgo:
         chosen = (*chosen, *_profile(work, chosen, compiled, root, report))
+    finished = folder / f".{LIBRARY_NAME}.{os.getpid()}"
     shutil.copy2(compiled(chosen), finished)
-    os.replace(finished, library)
     facts = {
         "gfootball": GFOOTBALL_VERSION,
         "flags": chosen,
@@ -278,16 +303,23 @@ def build(
         "compiler": _compiler(),
         "speedups": included,
     }
-    (folder / "build.json").write_text(json.dumps(facts, indent=2) + "\n")
+    about = finished.with_suffix(".json")
+    about.write_text(json.dumps(facts, indent=2) + "\n")
+    os.replace(finished, folder / LIBRARY_NAME)
+    os.replace(about, folder / "build.json")
     report("done", 1.0)
-    return _files(library, root)
+
+
+_SETTINGS = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS")
+"""Environment variables by which CMake would take another compiler or other flags than ours."""
 
 
 def _compile(
-    work: Path, march: str, cmake_arguments: tuple[str, ...], log: Path, report: Progress, chosen: tuple[str, ...]
+    work: Path, cmake_arguments: tuple[str, ...], log: Path, report: Progress, chosen: tuple[str, ...]
 ) -> Path:
     """Compiles what is not up to date in a work folder; returns the library there."""
     _forget_other_checkout(work / "CMakeCache.txt")
+    _forget_other_compiler(work)
     with log.open("a") as out:
         configure = [
             "cmake",
@@ -296,12 +328,13 @@ def _compile(
             "-B",
             str(work),
             f"-DGFOOTBALL_ENGINE={work / 'engine'}",
-            f"-DTOUCHLINE_FLAGS={' '.join(chosen)}",
+            f"-DTOUCHLINE_FLAGS={shlex.join(chosen)}",
             "-DCMAKE_AR=" + (shutil.which("gcc-ar") or shutil.which("ar") or "ar"),
+            *(f"-DCMAKE_{name}_FLAGS=" for name in ("C", "CXX", "SHARED_LINKER")),  # no older ones from the cache
             *cmake_arguments,
         ]
         _run(configure, out, log, "configuring", report)
-        _run(["cmake", "--build", str(work), "-j", str(os.cpu_count() or 1)], out, log, "compiling", report)
+        _run(["cmake", "--build", str(work), "-j", str(usable_cores())], out, log, "compiling", report)
     return work / LIBRARY_NAME
 
 
@@ -309,6 +342,15 @@ def _forget_other_checkout(settings: Path) -> None:
     """CMake refuses a work folder that it set up for sources elsewhere, such as those of another clone."""
     if settings.exists() and f"CMAKE_HOME_DIRECTORY:INTERNAL={NATIVE}\n" not in settings.read_text():
         settings.unlink()
+
+
+def _forget_other_compiler(work: Path) -> None:
+    """Objects of another compiler do not link with this one's."""
+    note, compiler = work / "compiler.txt", _compiler()
+    if note.exists() and note.read_text() != compiler:
+        shutil.rmtree(work / "CMakeFiles", ignore_errors=True)
+        (work / "CMakeCache.txt").unlink(missing_ok=True)
+    note.write_text(compiler)
 
 
 _PLAY = """
@@ -353,7 +395,8 @@ def _compiler() -> str:
 
 def _run(command: list[str], out, log: Path, what: str, report: Progress) -> None:
     report(what, 0.0)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     lines = []
     for line in process.stdout:
         out.write(line)
@@ -369,8 +412,12 @@ def _first_error(lines: list[str]) -> str:
     for pattern, package in _KNOWN_FAILURES:
         if re.search(pattern, text):
             return f"{package} is missing; run `apt-get install {package}` (as root)"
-    errors: Iterator[str] = (line.strip() for line in lines if re.search(r"\berror\b|Error", line))
-    return next(errors, lines[-1].strip() if lines else "no output")
+    found = [number for number, line in enumerate(lines) if re.search(r"\berror\b|Error", line)]
+    if not found:
+        return lines[-1].strip() if lines else "no output"
+    said = lines[found[0]].strip()
+    # CMake says where, and in the following lines what.
+    return f"{said} {' '.join(' '.join(lines[found[0] + 1 : found[0] + 4]).split())}" if said.endswith(":") else said
 
 
 _KNOWN_FAILURES = (

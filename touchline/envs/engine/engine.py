@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 
 import gymnasium as gym
@@ -188,7 +189,7 @@ class EngineSimulator:
         render: bool = False,
         arrays: dict[str, np.ndarray] | None = None,
     ) -> None:
-        self._batch = None
+        self._batch, self._process, self._stepping = None, os.getpid(), False
         if num_envs < 1 or num_threads < 1 or reset_pool < 0:
             raise ValueError(
                 f"expected num_envs >= 1, num_threads >= 1, reset_pool >= 0; "
@@ -251,10 +252,11 @@ class EngineSimulator:
         if not self._begun.all():
             self._check(int(np.flatnonzero(~self._begun)[0]))
         self._lib.tl_step_async(self._open(), actions.ctypes.data)
+        self._stepping = True
 
     def step_wait(self) -> None:
         """See `Simulator.step_wait`."""
-        self._lib.tl_step_wait(self._open())
+        self._open()
 
     def get_state(self, index: int) -> bytes:
         """See `Simulator.get_state`."""
@@ -302,17 +304,21 @@ class EngineSimulator:
 
     def close(self) -> None:
         """See `Simulator.close`."""
-        if self._batch:
-            self._lib.tl_destroy(self._batch)
-            self._batch = None
+        if self._batch and os.getpid() == self._process:  # a forked child has none of the threads that must end
+            self._lib.tl_destroy(self._open())
+        self._batch = None
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_batch"):  # there is none in what `copy.deepcopy` could not copy
+            self.close()
 
     def _open(self) -> int:
-        """The batch, which the library must never be asked about once it is freed."""
+        """The batch, at rest: it must not be asked about once it is freed, nor touched while its threads step it."""
         if not self._batch:
             raise EngineError(f"{self.scenario.name}: the environment has been closed")
+        if self._stepping:
+            self._lib.tl_step_wait(self._batch)
+            self._stepping = False
         return self._batch
 
     def _check(self, index: int, *, begun: bool = True) -> None:

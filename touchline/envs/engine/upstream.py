@@ -15,7 +15,6 @@ they are cached by job, upstream library and processor.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -35,6 +34,7 @@ import numpy as np
 from touchline.envs.engine import build
 from touchline.envs.engine.build import EngineError, Progress
 from touchline.envs.engine.verify_jobs import Job
+from touchline.processes import in_turn
 
 UPSTREAM_DEBIAN_PACKAGES = ("libboost-python-dev", "python3-dev")
 """What upstream's own build needs from Debian beyond `build.DEBIAN_PACKAGES`."""
@@ -59,7 +59,8 @@ def upstream_dir() -> Path:
 
 def find_upstream_python() -> Path | None:
     """Python of upstream's environment, if that has been built on this machine."""
-    return _python(upstream_dir()) if (upstream_dir() / "ready.json").exists() else None
+    python = _python(upstream_dir())
+    return python if (upstream_dir() / "ready.json").exists() and python.exists() else None
 
 
 def _python(folder: Path) -> Path:
@@ -73,9 +74,7 @@ def upstream_python(progress: Progress | None = None) -> Path:
     """
     report = progress or (lambda what, share: None)
     folder = upstream_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with in_turn(folder / "lock"):
         if found := find_upstream_python():
             return found
         _check_upstream_needs()

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -116,7 +117,7 @@ def _link_arguments() -> tuple[str, ...]:
     exports = build.cache_dir() / "wheel-exports.map"
     exports.parent.mkdir(parents=True, exist_ok=True)
     exports.write_text("{ global: tl_*; local: *; };\n")
-    link = f"-static-libstdc++ -static-libgcc -Wl,--version-script={exports}"
+    link = f"-static-libstdc++ -static-libgcc {shlex.quote(f'-Wl,--version-script={exports}')}"
     return ("-DBoost_USE_STATIC_LIBS=ON", f"-DCMAKE_SHARED_LINKER_FLAGS={link}")
 
 

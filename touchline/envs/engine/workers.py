@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from touchline.envs.engine.build import require
+from touchline.envs.engine.build import EngineError, require
 from touchline.envs.engine.engine import simulator_arrays
 from touchline.envs.simulator import MatchState
 from touchline.types import Scenario
@@ -38,10 +39,12 @@ class ProcessSimulator:
         if num_envs < 1 or num_threads < 1:
             raise ValueError(f"expected num_envs >= 1 and num_threads >= 1, got {num_envs} and {num_threads}")
         require()
+        self._process = os.getpid()
         self.scenario, self.num_envs = scenario, num_envs
         self.num_players = options["left"] + options["right"]
         self._options = options
         self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
         self._memory, arrays = _shared_arrays(num_envs)
         self.state = MatchState(arrays["floats"], arrays["ints"])
         self.final_state = MatchState(arrays["final_floats"], arrays["final_ints"])
@@ -50,7 +53,6 @@ class ProcessSimulator:
         self.seeds, self.episodes = arrays["seeds"], arrays["episodes"]
         bounds = np.linspace(0, num_envs, min(num_threads, num_envs) + 1).astype(int)
         self._slices = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-        self._workers: list[_Worker] = []
         self._restarts = np.zeros(num_envs, np.int64)
         for part in self._slices:
             self._workers.append(self._start(part))
@@ -67,7 +69,8 @@ class ProcessSimulator:
         return _Worker(self._context, part, arguments)
 
     def reset(self, mask: np.ndarray | None = None, seeds: np.ndarray | None = None) -> None:
-        """See `Simulator.reset`."""
+        """See `Simulator.reset`; matches of a worker that died beside those of `mask` are marked in `lost`."""
+        self._open()
         mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
         chosen = [i for i, part in enumerate(self._slices) if mask[part].any()]
         self.lost[:] = False
@@ -92,13 +95,14 @@ class ProcessSimulator:
 
     def step_async(self, actions: np.ndarray) -> None:
         """See `Simulator.step_async`."""
-        for worker in self._workers:
+        for worker in self._open():
             worker.send("step", np.ascontiguousarray(actions[worker.part]))
 
     def step_wait(self) -> None:
         """See `Simulator.step_wait`; matches of a worker that died are marked in `lost`."""
+        workers = self._open()
         self.lost[:] = False
-        for index, worker in enumerate(self._workers):
+        for index, worker in enumerate(workers):
             if not worker.receive():
                 self._replace(index)
 
@@ -137,7 +141,12 @@ class ProcessSimulator:
     def _worker_of(self, index: int) -> _Worker:
         if not 0 <= index < self.num_envs:
             raise IndexError(f"expected a match index from 0 to {self.num_envs - 1}, got {index}")
-        return next(worker for worker in self._workers if worker.part.start <= index < worker.part.stop)
+        return next(worker for worker in self._open() if worker.part.start <= index < worker.part.stop)
+
+    def _open(self) -> list[_Worker]:
+        if not self._workers:
+            raise EngineError(f"{self.scenario.name}: the environment has been closed")
+        return self._workers
 
     def _ask(self, index: int, command: str, *arguments: Any) -> Any:
         worker = self._worker_of(index)
@@ -148,19 +157,20 @@ class ProcessSimulator:
 
     def close(self) -> None:
         """See `Simulator.close`."""
-        for worker in getattr(self, "_workers", []):
+        mine = os.getpid() == self._process  # a forked child leaves its parent's workers and memory alone
+        for worker in self._workers if mine else ():
             worker.stop()
         self._workers = []
-        if memory := getattr(self, "_memory", None):
+        if memory := self._memory:
             self._memory = None
-            try:
-                memory.close()
-            except BufferError:  # a caller still holds a view of the arrays; the mapping goes with it
-                memory._buf = memory._mmap = None
-            memory.unlink()
+            memory._buf = memory._mmap = None  # the mapping goes with the last array that looks into it
+            memory.close()
+            if mine:
+                memory.unlink()
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_workers"):
+            self.close()
 
 
 class _Worker:
@@ -176,7 +186,12 @@ class _Worker:
         self._awaited = True  # an answer is under way, the first to say that it is ready
 
     def wait_until_ready(self) -> None:
-        if not self.pipe.poll(_START_LIMIT) or not self.receive():
+        try:
+            ready = self.pipe.poll(_START_LIMIT) and self.receive()
+        except Exception:  # its own word on why
+            self.stop()
+            raise
+        if not ready:
             self.stop()
             raise WorkerError(f"a worker for matches {self.part.start} to {self.part.stop - 1} did not start")
 
@@ -239,7 +254,11 @@ def _serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; who steps us may want a last snapshot
     memory = SharedMemory(memory_name)
     arrays = {name: view[part] for name, view in _views(memory, num_envs).items()}
-    simulator = EngineSimulator(scenario, part.stop - part.start, num_threads=1, arrays=arrays, **options)
+    try:
+        simulator = EngineSimulator(scenario, part.stop - part.start, num_threads=1, arrays=arrays, **options)
+    except Exception as error:
+        pipe.send((True, error))
+        return
     commands = {
         "reset": simulator.reset,
         "step": simulator.step,

@@ -155,6 +155,7 @@ struct TlMatch {
   bool started = false;
   // What only a true reset sets up, and the engine's own state leaves out.
   uint64_t configured_for = 0;               // identity of the scenario
+  int32_t configured_line_up = 0;            // whose lazy players stay lazy
   bool reversed = false;                     // the right team was made first: players' time slots follow from it
   FormationEntry formation[2][kMaxPlayers];  // line-ups as the teams hold them
   uint64_t seed_stream = 0;
@@ -270,6 +271,7 @@ struct TlBatch {
     configure(*config, m);
     m.engine.reset(*config, false);
     m.configured_for = scenario.identity;
+    m.configured_line_up = m.line_up;
     m.reversed = reversed(m);
     ContextHolder current(&m.engine);
     for (int side = 0; side < 2; side++) {
@@ -323,9 +325,19 @@ struct TlBatch {
   }
 
   // Loading a snapshot is fatal unless the engine was reset with this scenario, and inexact unless its teams were made
-  // in the snapshot's order.
+  // in the snapshot's order and with the same players lazy.
   bool fits(const TlMatch& m) const {
-    return m.configured_for == scenario.identity && m.reversed == reversed(m);
+    return m.configured_for == scenario.identity && m.reversed == reversed(m) &&
+           same_are_lazy(m.configured_line_up, m.line_up);
+  }
+
+  bool same_are_lazy(int line_up, int other) const {
+    for (int side = 0; side < 2; side++) {
+      const TlTeam &team = scenario.teams[line_up][side], &others = scenario.teams[other][side];
+      for (int i = 0; i < team.count; i++)
+        if (bool(team.players[i].lazy) != bool(others.players[i].lazy)) return false;
+    }
+    return true;
   }
 
   void begin_episode(int index, int64_t seed) {

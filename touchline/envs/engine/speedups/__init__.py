@@ -107,7 +107,7 @@ def chosen(without: Iterable[str] = ()) -> tuple[Speedup, ...]:
     if "all" in left_out:
         return ()
     if unknown := left_out - names:
-        raise PatchError(f"there is no optimisation {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
+        raise ValueError(f"there is no optimisation {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
     kept = []
     for speedup in everything:
         if speedup.name in left_out or left_out.intersection(speedup.needs):
