@@ -31,17 +31,20 @@ def main() -> None:
     rows = []
     for seed in chosen.seeds:
         file = chosen.out / f"seed-{seed}.json"
+        options = {
+            "num_episodes": chosen.episodes,
+            "num_epochs": chosen.epochs,
+            "num_states": chosen.states,
+            "restarts": chosen.restarts,
+        }
+        about = {"run": str(chosen.run), "seed": seed, **options}
         if not file.exists():
-            options = {
-                "num_episodes": chosen.episodes,
-                "num_epochs": chosen.epochs,
-                "num_states": chosen.states,
-                "restarts": chosen.restarts,
-            }
             with torch_threads(1):
                 result = football_leakage(envs, policy.agent, seed=seed, **options)
-            file.write_text(json.dumps({"run": str(chosen.run), "seed": seed, **options, **result}, indent=2) + "\n")
+            file.write_text(json.dumps(about | result, indent=2) + "\n")
         rows.append(json.loads(file.read_text()))
+        if other := {name: rows[-1].get(name) for name, value in about.items() if rows[-1].get(name) != value}:
+            parser.error(f"{file} is of {other}: give another --out")
     lines = ["| values by | RMSE near a change | far from it | all |", "|---|---|---|---|"]
     for method in rows[0]["errors"]:
         cells = [", ".join(f"{row['errors'][method][part]:.3f}" for row in rows) for part in ("near", "far", "all")]

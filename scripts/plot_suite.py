@@ -43,6 +43,8 @@ def main() -> None:
         for scenario in suite.total_steps
         if any(suites.is_done(suites.folder_of(root, scenario, name, seed)) for name in names for seed in suite.seeds)
     ]
+    if not done:
+        parser.error(f"no run of {chosen.suite} in {root} is finished yet")
     columns = min(len(done), 4)
     rows = -(-len(done) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(4 * columns, 3.4 * rows), dpi=120, squeeze=False)

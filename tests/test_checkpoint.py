@@ -202,6 +202,17 @@ def test_value_estimates_of_a_memory_are_those_of_the_coming_step_and_leave_it_a
     assert not np.array_equal(seen[1], seen[2])
 
 
+def test_a_memory_begins_anew_with_a_batch_of_another_size():
+    policy = trained(lstm=8, shared_encoder=True)
+    everybody = np.ones(6, bool)
+    policy.begin(everybody, np.arange(6))
+    first = policy.act(OBS)
+    policy.begin(np.ones(4, bool), np.arange(4))
+    assert policy.act(OBS[:4]).shape == (4, 3)
+    policy.begin(everybody, np.arange(6))
+    assert np.array_equal(policy.act(OBS), first)
+
+
 def test_there_are_no_value_estimates_without_values_or_without_what_they_read():
     assert trained(apex_dqn).value_estimates(OBS) == {}
     central = EnvSpec(observation_shape=(6,), observation_dtype="float32", num_actions=5, central=2)

@@ -1,11 +1,12 @@
 """The command line: its words, its errors, and a small training from start to film."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from touchline import cli
-from touchline.commands import engine, fields
+from touchline.commands import engine, fields, play
 
 
 def test_the_overview_names_every_command(capsys):
@@ -127,6 +128,62 @@ def test_a_run_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
     assert '"value","reward/scoring"' in page
     assert page.count('id="match-') == 4
 
+    replay = str(next((run / "replays").glob("*.npz")))
+    (run / "config.json").write_text(json.dumps(config | {"scenario": "academy_corner"}))
+    assert cli.run(["watch", replay, "--html", "--versus", str(run), "--out", str(run / "beside.html")]) == 0
+    page = (run / "beside.html").read_text()
+    assert page.count('"seed":1000000000') + page.count('"seed": 1000000000') == 2, "the replay's match, not one's own"
+    capsys.readouterr()
+    (run / "config.json").write_text("[]")
+    assert cli.run(["evaluate", str(run)]) == 1
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.engine
+def test_what_was_played_is_shown_although_a_yardstick_fails(tmp_path, capsys):
+    failing = tmp_path / "failing.py"
+    failing.write_text("def act(observations):\n    raise RuntimeError('out of ideas')\n")
+    play = ["evaluate", "idle", "--episodes", "2", "--num-envs", "2", "--out", str(tmp_path / "out")]
+    assert cli.run([*play, "--yardsticks", str(failing)]) == 1
+    shown = capsys.readouterr()
+    assert "failing.py, line 2: RuntimeError: out of ideas" in shown.err
+    results = json.loads((tmp_path / "out" / "eval.json").read_text())["results"]
+    assert [result["policy"] for result in results] == ["idle"]
+    (tmp_path / "out" / "eval.json").unlink()
+    assert cli.run([*play, "--yardsticks", "chasr"]) == 1
+    assert "did you mean chaser" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "eval.json").exists(), "a wrong name is told before anybody plays"
+
+
+def test_a_folder_of_a_shipped_policys_name_does_not_get_its_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("5_vs_5").mkdir()
+    assert play.folder_of("5_vs_5") is None
+    Path("5_vs_5", "checkpoint.pt").touch()
+    assert play.folder_of("5_vs_5") == Path("5_vs_5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["watch", "idle", "--out", "film.gif"], r"ends with .mp4, got film.gif"),
+        (["watch", "idle", "--fps", "0"], "fps and episodes of at least 1"),
+        (["evaluate", "idle", "--out", "file/out"], "Not a directory"),
+        (["train", "--out", "file/out"], "Not a directory"),
+        (["train", "--device", "banana"], "no device 'banana'; there are cpu, cuda"),
+        (["train", "--total-steps", "0"], "total_steps of at least 1, got 0"),
+        (["train", "--init", "nobody"], "no checkpoint at nobody"),
+        (["tune", "--space", "gamma=abc", "--trials", "1", "--quiet"], "gamma: expected a number, got 'abc'"),
+        (["throughput", "--rounds", "0"], "at least one round"),
+    ],
+)
+@pytest.mark.engine
+def test_what_cannot_be_is_told_in_a_line_before_anybody_plays(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert cli.run(arguments) == 1
+    assert message in capsys.readouterr().err
+
 
 def test_fields_of_bonuses_are_given_by_module_and_may_be_any_literal():
     pairs = ["rnd.coef=0.1", "rnd.episodic=True", "count.grid=(24, 16)", "episodic_curiosity.train=offline"]
@@ -141,8 +198,15 @@ def test_fields_of_bonuses_are_given_by_module_and_may_be_any_literal():
         fields.nested(["coef=1"])
 
 
-def test_the_demo_replaces_runs_and_nothing_else(tmp_path, capsys):
-    (tmp_path / "thesis.txt").write_text("mine")
+@pytest.mark.parametrize("name", ["thesis.txt", "config.json"])
+def test_the_demo_replaces_demos_and_nothing_else(name, tmp_path, capsys, monkeypatch):
+    (tmp_path / name).write_text("{}")
     assert cli.run(["demo", "--out", str(tmp_path)]) == 1
-    assert "holds something else than a run" in capsys.readouterr().err
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert "holds something that no demo made" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "{}"
+
+    monkeypatch.setattr("touchline.commands.train.Train.run", lambda self, *_: Path(self.out, "run").touch() or 3)
+    again = tmp_path / "demo"
+    for _ in range(2):
+        assert cli.run(["demo", "--out", str(again)]) == 3  # as if interrupted
+        assert (again / "run").exists()

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import browser
@@ -218,6 +219,8 @@ def test_wrong_requests_for_a_page_are_refused(tmp_path):
         write_html([one, one], tmp_path / "a.html", versus=[one])
     with pytest.raises(ValueError, match="titles for 1 replays, got 2"):
         write_html(one, tmp_path / "a.html", titles=["a", "b"])
+    with pytest.raises(ValueError, match="of one scenario, got .* and academy_corner"):
+        write_html(one, tmp_path / "a.html", versus=replace(one, scenario="academy_corner"))
 
 
 # ---- a real browser -----------------------------------------------------------------------------------------------
@@ -334,12 +337,13 @@ def test_two_policies_stand_side_by_side_and_under_each_other_on_a_phone(chromiu
     early, late = blank(60), blank(90)
     early.get("left_score")[30:] = 1
     late.get("right_score")[50:] = 1
-    other = replay_of(late, policies=("random", "built-in AI"))
+    other = replace(replay_of(late, policies=("random", "built-in AI")), seed=8)
     page = write_html(replay_of(early), tmp_path / "two.html", versus=other)
     boxes = "return [...document.querySelectorAll('.pane')].map((p) => [p.getBoundingClientRect().left, p.offsetTop])"
     chromium.screen(1280, 800)
     chromium.open(page)
     assert chromium.run("return [touchline.steps, touchline.goals]") == [90, [30, 50]]
+    assert "and random on different seeds" in chromium.run("return document.getElementById('subtitle').textContent")
     (left, top), (right, beside) = chromium.run(boxes)
     assert left < right
     assert top == beside

@@ -131,6 +131,13 @@ def test_metrics_go_on_in_the_same_file(tmp_path):
     assert [int(row["env_steps"]) for row in rows] == [UPDATE * i for i in (1, 2, 3, 4)]
 
 
+def test_a_run_cannot_be_made_shorter_than_it_is(tmp_path):
+    train(config(tmp_path / "run", 4), make_envs=toy)
+    with pytest.raises(ValueError, match="steps already; expected more of them, got total_steps"):
+        resume(tmp_path / "run", total_steps=2 * UPDATE, make_envs=toy)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["total_steps"] == 4 * UPDATE
+
+
 def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
     train(config(tmp_path / "run"), make_envs=toy)
     before = weights(tmp_path / "run")

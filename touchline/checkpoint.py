@@ -95,7 +95,10 @@ class TrainedPolicy:
         self._state: Tensor | None = None
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
-        """New episodes begin in the matches of `mask` [B]: a recurrent policy forgets."""
+        """New episodes begin in the matches of `mask` [B]: a recurrent policy forgets. A batch of another size begins
+        with all of its matches."""
+        if mask.all():
+            self._state = None
         if self._state is not None:
             players = self._state.shape[1] // len(mask)
             self._state[:, torch.from_numpy(np.repeat(mask, players))] = 0.0

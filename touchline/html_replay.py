@@ -86,6 +86,9 @@ def html_page(
         raise ValueError("expected at least one replay to make a page of, got none")
     if second and len(second) != len(first):
         raise ValueError(f"expected as many replays on either side, got {len(first)} and {len(second)}")
+    for one, other in zip(first, second, strict=False):
+        if one.scenario != other.scenario:
+            raise ValueError(f"expected replays of one scenario, got {one.scenario} and {other.scenario}")
     for name, values in (("titles", titles), ("series", series)):
         if values is not None and len(values) != len(first):
             raise ValueError(f"expected {name} for {len(first)} replays, got {len(values)}")

@@ -33,8 +33,9 @@ def begin_with(agent: Any, run: str) -> None:
 
     The statistics of observations weigh as a million samples from then on, so that they follow what is seen now.
     """
+    saved = checkpoint.load(trained.located(run) / "checkpoint.pt")
     try:
-        agent.load_policy(checkpoint.load(trained.located(run) / "checkpoint.pt")["agent"])
+        agent.load_policy(saved["agent"])
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} has other networks: take its agent, preset and widths ({error})") from error
     for part in getattr(agent, "parts", [agent]):

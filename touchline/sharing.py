@@ -48,7 +48,11 @@ def share_of(config: TrainConfig) -> TrainConfig:
 
 
 def check_device(device: str) -> None:
-    """Refuses a GPU that is not there."""
+    """Refuses what is no device of torch's, and a GPU that is not there."""
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"no device {device!r}; there are cpu, cuda, and cuda:0 and so on") from error
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         built = "for CUDA, but finds no GPU" if torch.version.cuda else "for the CPU alone"
         raise ValueError(f"device {device!r}: torch {torch.__version__} was built {built}; take device='cpu'")

@@ -107,6 +107,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < MAX_SEED:  # its matches, of all envs, processes and actors, are not to be evaluations'
             raise ValueError(f"expected a seed from 0 to {MAX_SEED - 1:,}, got {self.seed}")
+        if self.total_steps < 1:
+            raise ValueError(f"expected total_steps of at least 1, got {self.total_steps}")
         if self.actors not in ACTORS:
             raise ValueError(f"no {self.actors!r} in actors; there are {', '.join(ACTORS)}")
         number = self.num_actors or 0

@@ -86,6 +86,11 @@ def resume(
     saved = checkpoint.load(Path(run, "checkpoint.pt"))
     config = replace(config_of(TrainConfig, json.loads(saved["config"])), out=str(run))
     if total_steps is not None:
+        if total_steps <= saved["env_steps"]:
+            raise ValueError(
+                f"{run} has made {saved['env_steps']:,} steps already; expected more of them, got total_steps "
+                f"{total_steps:,} (a run that was to be longer ends by being stopped)"
+            )
         config = replace(config, total_steps=total_steps)
     return _run(config, saved, make_envs, trackers, companions)
 

@@ -16,6 +16,7 @@ from touchline.benchmarks import evaluate as module
 from touchline.benchmarks.evaluate import (
     FIRST_EVALUATION_SEED,
     evaluate,
+    evaluation_of,
     evaluation_seeds,
     markdown,
     mean,
@@ -211,6 +212,12 @@ def test_evaluation_seeds_are_disjoint_between_evaluations_and_from_training():
     assert MAX_SEED + 64 * 1_000_003 + 1_000 * 1_009 + 500_009 + 100_000 < FIRST_EVALUATION_SEED
 
 
+def test_an_engine_seed_tells_its_evaluation_and_episode():
+    assert evaluation_of(evaluation_seeds(7, 30)[29]) == (7, 29)
+    with pytest.raises(ValueError, match="engine seed 42 is not of an evaluation"):
+        evaluation_of(42)
+
+
 def test_results_do_not_depend_on_the_number_of_matches_at_once():
     alone = play("random", num_envs=1)
     for num_envs in (2, 7, 23, 64):
@@ -383,6 +390,23 @@ def test_the_environment_is_made_for_the_policy():
     assert maker.made[2].options["action_set"] == "default"
 
 
+def test_who_knows_the_ai_as_an_action_meets_who_does_not():
+    maker, away = Maker(), Always(num_players=1)
+    away.action_set = "default"
+    play("builtin_ai", opponent=away, right=1, make=maker)
+    assert maker.made[0].options["action_set"] == "v2"
+    away.action = 19
+    with pytest.raises(ValueError, match="always: expected actions 0 to 18, got 19"):
+        play("builtin_ai", opponent=away, right=1)
+
+
+def test_two_sides_of_one_name_may_not_want_different_observations():
+    home, away = Always(), Always()
+    home.observation, away.observation = "egocentric", "simple115v2"
+    with pytest.raises(ValueError, match="different values of observation: always 'egocentric', always 'simple115v2'"):
+        play(home, opponent=away, right=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -532,6 +556,20 @@ def test_a_broken_policy_file_says_what_is_wrong(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_policy(written(tmp_path / "agent.py", text))
     assert "agent.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import numpy as np\ndef act(observations):\n    return np.zeros(3).reshape(2, 2)\n",
+        "import numpy as np\ndef agent(obs):\n    return np.zeros(3).reshape(2, 2)\n",
+        "import numpy as np\ndef begin(mask, seeds):\n    np.zeros(3).reshape(2, 2)\ndef act(observations): pass\n",
+    ],
+)
+def test_an_error_in_a_policy_file_names_the_file_and_the_line(tmp_path, text):
+    path = written(tmp_path / "mine.py", text)
+    with pytest.raises(ValueError, match=r"mine\.py, line 3: ValueError: cannot reshape"):
+        play(path)
 
 
 def test_a_kaggle_style_file_plays(tmp_path):

@@ -63,6 +63,14 @@ def evaluation_seeds(seed: int, episodes: int) -> np.ndarray:
     return FIRST_EVALUATION_SEED + SEEDS_PER_EVALUATION * seed + np.arange(episodes, dtype=np.int64)
 
 
+def evaluation_of(seed: int) -> tuple[int, int]:
+    """(number of the evaluation, episode) that an engine seed is of."""
+    number, episode = divmod(int(seed) - FIRST_EVALUATION_SEED, SEEDS_PER_EVALUATION)
+    if not 0 <= number < 1000:
+        raise ValueError(f"engine seed {seed} is not of an evaluation: nobody else can be put on it")
+    return number, episode
+
+
 # ---- intervals ---------------------------------------------------------------------------------------------
 
 
@@ -270,7 +278,9 @@ def evaluate(
     players = [home] if away is None else [home, away]
     observation = observation or _agreed("observation", players, "simple115v2")
     stack = stack or _agreed("stack", players, 1)
-    action_set = action_set or _agreed("action_set", players, "default")
+    if action_set is None:  # "v2" has all that "default" has
+        made_for = {player.action_set for player in players}
+        action_set = "v2" if "v2" in made_for else "default"
     for player in players:
         if player.action_set == "v2" and action_set != "v2":
             raise ValueError(f"{player.name} needs the action set 'v2', got {action_set!r}")
@@ -308,7 +318,7 @@ def evaluate(
                 sides,
                 seeds,
                 numbers,
-                num_actions=num_actions(action_set),
+                action_set=action_set,
                 replays=replays,
                 about={"scenario": scenario, "backend": backend},
                 progress=progress and (lambda done, before=before: progress(before + done, episodes)),
@@ -319,7 +329,8 @@ def evaluate(
         traces += kept
     paths = []
     for trace in traces:
-        name = f"{scenario}-{home.name}-{trace.episode:04d}.npz".replace(os.sep, "_")
+        rival_name = f"-v-{away.name}" if away is not None else ""
+        name = f"{scenario}-{home.name}{rival_name}-{seed:03d}-{trace.episode:04d}.npz".replace(os.sep, "_")
         paths.append(str(trace.save(Path(replay_dir or ".") / name)))
     return EvalResult(
         policy=home.name,
@@ -364,10 +375,11 @@ def _policy(policy: str | Path | Policy, num_players: int, seed: int, trust: boo
 
 def _agreed(name: str, players: Sequence[Policy], default: Any) -> Any:
     """What all players that care about `name` want."""
-    wanted = {player.name: getattr(player, name, None) for player in players}
-    values = {value for value in wanted.values() if value is not None}
+    wanted = [(player.name, getattr(player, name, None)) for player in players]
+    values = {value for _, value in wanted if value is not None}
     if len(values) > 1:
-        raise ValueError(f"the two sides need different values of {name}: {wanted}")
+        each = ", ".join(f"{player} {value!r}" for player, value in wanted)
+        raise ValueError(f"the two sides need different values of {name}: {each}")
     return values.pop() if values else default
 
 
@@ -377,7 +389,7 @@ def _play(
     seeds: np.ndarray,
     numbers: np.ndarray,
     *,
-    num_actions: int,
+    action_set: str,
     replays: int,
     about: Mapping[str, str],
     progress: Callable[[int], None] | None,
@@ -428,7 +440,7 @@ def _play(
                 player.act(seen, envs.simulator.state, side),
                 policy=player.name,
                 shape=(size, part.stop - part.start),
-                num_actions=num_actions,
+                num_actions=num_actions(player.action_set or action_set),
             )
         played = envs.simulator.seeds.copy()
         observations, rewards, terminated, truncated, info = envs.step(actions[:, 0] if num_players == 1 else actions)

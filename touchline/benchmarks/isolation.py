@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from touchline.benchmarks.policies import Policy, checked_actions, kind_of, load_policy
+from touchline.benchmarks.policies import Policy, PolicyFileError, checked_actions, kind_of, load_policy
 from touchline.envs.actions import num_actions
 from touchline.envs.simulator import MatchState
 
@@ -62,6 +62,8 @@ def _one_line(text: str) -> str:
 
 def _told(error: BaseException) -> str:
     """The last line of a traceback: the error's kind and message."""
+    if isinstance(error, PolicyFileError) and error.__cause__ is not None:  # whose file it is needs no saying here
+        error = error.__cause__
     return _one_line(traceback.format_exception_only(error)[-1])
 
 

@@ -7,8 +7,11 @@ import hashlib
 import importlib.util
 import json
 import math
+import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -114,19 +117,40 @@ class ScriptedPolicy:
         remember(self._script, memory)
 
 
+class PolicyFileError(ValueError):
+    """A policy of a user's file failed; the message names the file and the line."""
+
+
+@contextmanager
+def blamed_on(file: Path | None) -> Iterator[None]:
+    """Errors within are told as errors of a file, if there is one."""
+    try:
+        yield
+    except Exception as error:
+        if file is None or isinstance(error, PolicyFileError):
+            raise
+        own = os.path.abspath(file)
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+        line = f", line {frames[-1].lineno}" if frames else ""
+        raise PolicyFileError(f"{file}{line}: {type(error).__name__}: {error}") from error
+
+
 class ObservingPolicy:
     """Anything with `act(observations)`: a module from a file, or an agent from a run directory.
 
     It may also have `begin(mask, seeds)`, called where episodes start (recurrent state, random streams), and
     say what it was made for with `observation`, `stack` and `action_set` (a file: OBSERVATION, STACK and
     ACTION_SET).
+
+    Args:
+        file: that the player comes from, which its errors are told of.
     """
 
-    def __init__(self, player: Any, name: str) -> None:
+    def __init__(self, player: Any, name: str, *, file: Path | None = None) -> None:
         if not callable(getattr(player, "act", None)):
             raise ValueError(f"{name} has no function act(observations)")
         self.name = name
-        self._player = player
+        self._player, self._file = player, file
         self.observation: str | None = _made_for(player, "observation")
         self.stack: int | None = _made_for(player, "stack")
         self.action_set: str | None = _made_for(player, "action_set")
@@ -134,10 +158,12 @@ class ObservingPolicy:
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
         begin = getattr(self._player, "begin", None)
         if begin is not None:
-            begin(mask, seeds)
+            with blamed_on(self._file):
+                begin(mask, seeds)
 
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
-        return self._player.act(observations)
+        with blamed_on(self._file):
+            return self._player.act(observations)
 
     def value_estimates(self, observations: np.ndarray) -> dict[str, np.ndarray]:
         """What it expects, {name: [B] or [B, N]}; empty where a player does not say."""
@@ -201,7 +227,8 @@ class KagglePolicy(_Forgetful):
             self._copies[index] = _load_file(self._path, copy=f"_{index}")
         left = self._num_players if side == "left" else 0
         seen = [_plain(self._raw(state, index, slot, left)) for slot in range(self._num_players)]
-        answer = self._copies[index].agent(_Struct(players_raw=seen, controlled_players=self._num_players))
+        with blamed_on(self._path):
+            answer = self._copies[index].agent(_Struct(players_raw=seen, controlled_players=self._num_players))
         shape = (1, self._num_players)
         count = num_actions(self.action_set or "default")
         return checked_actions([np.atleast_1d(answer)], policy=self.name, shape=shape, num_actions=count)[0]
@@ -241,7 +268,9 @@ class Sb3Policy(_Forgetful):
         self._begun = np.zeros(0, bool)
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
-        """Where episodes begin, a recurrent model forgets."""
+        """Where episodes begin, a recurrent model forgets. A batch of another size begins with all of its matches."""
+        if mask.all():
+            self._memory = None
         self._begun = mask | self._begun if len(self._begun) == len(mask) else mask.copy()
 
     def act(self, observations: np.ndarray, state: MatchState, side: str) -> np.ndarray:
@@ -386,7 +415,7 @@ def load_policy(name_or_path: str | Path, *, num_players: int = 1, seed: int = 0
     if kind == "file":
         module = _load_file(path)
         if callable(getattr(module, "act", None)):
-            return ObservingPolicy(module, path.name)
+            return ObservingPolicy(module, path.name, file=path)
         if callable(getattr(module, "make_actor", None)):
             return AcmePolicy(module, path.name, num_players=num_players)
         return KagglePolicy(path, num_players=num_players)

@@ -395,6 +395,8 @@ def measure(
     progress: Callable[[str, float], None] | None = None,
 ) -> Report:
     """Measures all candidates on the scenarios; see the module's text for how."""
+    if rounds < 1 or not seconds > 0:
+        raise ValueError(f"expected at least one round, of more than 0 seconds, got {rounds} of {seconds}")
     threads = num_threads or usable_cores()
     report = Report(machine_name(), num_envs, threads, seconds)
     for index, scenario in enumerate(scenarios):

@@ -21,11 +21,14 @@ class Demo:
     seed: int = 0
 
     def run(self) -> int:
-        if self.out.exists():
-            if any(self.out.iterdir()) and not (self.out / "config.json").is_file():
-                raise FileExistsError(f"{self.out} holds something else than a run: give another --out")
-            say(f"replacing the run in {self.out}")
+        mark = self.out / ".demo"
+        if mark.is_file():
+            say(f"replacing the demo in {self.out}")
             shutil.rmtree(self.out)
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise FileExistsError(f"{self.out} holds something that no demo made: remove it, or give another --out")
+        self.out.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         train = Train(total_steps=self.total_steps, seed=self.seed, out=str(self.out))
         if code := train.run((), ()):
             return code

@@ -6,11 +6,14 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from touchline.commands.console import ProgressBar, say
+
+if TYPE_CHECKING:
+    from touchline.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,15 @@ class Evaluate:
 
     def run(self) -> int:
         from touchline.benchmarks import evaluate as evaluation
+        from touchline.benchmarks.policies import load_policy
 
         settings = settings_of(self.policy)
         left = self.left if self.left is not None else settings["left"]
-        out = self.out or (Path(self.policy) if Path(self.policy).is_dir() else None)
+        out = self.out or folder_of(self.policy)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        for name in self.yardsticks:
+            load_policy(name, num_players=left, trust=self.trust)  # a wrong name is told before anybody plays
         with ProgressBar("episodes") as progress:
             common = {
                 "num_envs": self.num_envs,
@@ -76,13 +84,14 @@ class Evaluate:
                 **common,
             )
             results = [result]
-            if self.yardsticks:
+            try:
                 results += evaluation.yardsticks(result, names=self.yardsticks, opponent=self.opponent, **common)
-        say(evaluation.table(results))
-        if out is not None:
-            evaluation.write_json(results, out / "eval.json")
-            (out / "eval.md").write_text(evaluation.markdown(results))
-            say(f"written: {out / 'eval.json'}, {out / 'eval.md'}")
+            finally:
+                say(evaluation.table(results))
+                if out is not None:
+                    evaluation.write_json(results, out / "eval.json")
+                    (out / "eval.md").write_text(evaluation.markdown(results))
+                    say(f"written: {out / 'eval.json'}, {out / 'eval.md'}")
         return 0
 
 
@@ -114,7 +123,7 @@ class Watch:
 
     def run(self) -> int:
         from touchline import trained
-        from touchline.replay import write_video
+        from touchline.replay import Replay, write_video
 
         if self.who is not None and self.policy is not None:
             raise ValueError(f"expected one policy, got {self.who} and --policy {self.policy}")
@@ -122,14 +131,21 @@ class Watch:
         html = self.html or (self.out.suffix == ".html" if self.out else not (self.who or self.policy))
         if self.versus is not None and not html:
             raise ValueError("--versus needs --html: a video shows one policy")
-        folder = Path(policy) if Path(policy).is_dir() else Path(".")
-        out = self.out or folder / ("watch.html" if html else "watch.mp4")
-        settings = settings_of(policy)
-        replays = self._replays(policy, settings)
+        if self.fps < 1 or self.episodes < 1:
+            raise ValueError(f"expected fps and episodes of at least 1, got {self.fps} and {self.episodes}")
+        out = self.out or (folder_of(policy) or Path(".")) / ("watch.html" if html else "watch.mp4")
+        if out.suffix != (wanted := ".html" if html else ".mp4"):
+            raise ValueError(f"expected a path that ends with {wanted}, got {out}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        saved = {who: Replay.load(who) for who in (policy, self.versus) if who and who.endswith(".npz")}
+        settings, like = settings_of(policy), next(iter(saved.values()), None)
+        replays, versus = (
+            None if who is None else [saved[who]] if who in saved else self._played(who, settings, like)
+            for who in (policy, self.versus)
+        )
         if html:
             from touchline.html_replay import write_html
 
-            versus = None if self.versus is None else self._replays(self.versus, settings)
             path = write_html(replays, out, versus=versus)
             say(f"page: {path}  ({path.stat().st_size / 1e6:.2f} MB)")
         else:
@@ -137,31 +153,33 @@ class Watch:
             say(f"video: {path}")
         return 0
 
-    def _replays(self, policy: str, settings: dict[str, Any]) -> list[Any]:
-        """The saved replay, or episodes of the policy in what `settings` say."""
-        from touchline.benchmarks.evaluate import evaluate
+    def _played(self, policy: str, settings: dict[str, Any], like: Replay | None) -> list[Replay]:
+        """Episodes of the policy in what `settings` say; beside a saved replay one of its scenario and seed."""
+        from touchline.benchmarks.evaluate import evaluate, evaluation_of
         from touchline.replay import Replay
 
-        if policy.endswith(".npz"):
-            return [Replay.load(policy)]
+        scenario, seed, episodes = self.scenario or settings["scenario"], self.seed, range(self.episodes)
+        if like is not None:
+            seed, number = evaluation_of(like.seed)
+            scenario, episodes = like.scenario, range(number, number + 1)
         with tempfile.TemporaryDirectory() as scratch:
             result = evaluate(
                 policy,
-                self.scenario or settings["scenario"],
-                episodes=self.episodes,
-                seed=self.seed,
-                num_envs=min(self.episodes, 16),
+                scenario,
+                episodes=episodes.stop,
+                seed=seed,
+                num_envs=min(episodes.stop, 16),
                 backend=self.backend,
                 rewards=settings["rewards"],
                 left=settings["left"],
                 right=right_players(self.right, self.opponent, settings["left"]),
                 opponent=self.opponent,
                 control=settings["control"],
-                replays=self.episodes,
+                replays=episodes.stop,
                 replay_dir=scratch,
                 trust=self.trust,
             )
-            return [Replay.load(path) for path in result.replays]
+            return [Replay.load(path) for path in result.replays[episodes.start :]]
 
 
 @dataclass(frozen=True)
@@ -178,6 +196,13 @@ class Policies:
         return 0
 
 
+def folder_of(policy: str) -> Path | None:
+    """The run directory that a policy's results belong to, if there is one."""
+    from touchline import trained
+
+    return Path(policy) if Path(policy).is_dir() and trained.located(policy) == Path(policy) else None
+
+
 def settings_of(policy: str) -> dict[str, Any]:
     """What a run was trained on; for other policies the defaults."""
     settings = {
@@ -190,7 +215,11 @@ def settings_of(policy: str) -> dict[str, Any]:
 
     path = trained.located(policy) / "config.json"
     if path.is_file():
-        saved = json.loads(path.read_text())
+        try:
+            saved = json.loads(path.read_text())
+            saved.items()
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
         settings |= {name: saved[name] for name in settings if saved.get(name) is not None}
     return settings
 

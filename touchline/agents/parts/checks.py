@@ -15,7 +15,10 @@ from touchline.types import Stream
 def check_ranges(
     config: Any, *, at_least_1: Sequence[str] = (), share: Sequence[str] = (), above_0: Sequence[str] = ()
 ) -> None:
-    """Refuses fields of a config that are below 1, not in 0 to 1, or not above 0."""
+    """Refuses fields of a config that are no numbers, below 1, not in 0 to 1, or not above 0."""
+    for name in (*at_least_1, *share, *above_0):
+        if not isinstance(getattr(config, name), int | float):
+            raise ValueError(f"{name}: expected a number, got {getattr(config, name)!r}")
     for name in at_least_1:
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: expected at least 1, got {getattr(config, name)}")
