@@ -20,9 +20,9 @@ class Benchmark:
 
     suite: str = "agents"
     """academy: PPO, IMPALA and Ape-X DQN on the drills of Football Academy; football: PPO on 11 against 11, easy to
-    hard; agents: the three agents on three drills, longer, three seeds each; ppo_ablations, ppo_preset, impala_preset:
-    what settings are worth; curiosity_small: exploration modules on two drills; curiosity: bonuses on six, a large
-    study; multi_agent: three attackers with shared weights (see benchmarks/suites.py)."""
+    hard; agents: the three agents on three drills, longer, three seeds each; ppo_ablations, ppo_preset, impala_preset,
+    impala_entropy: what settings are worth; curiosity_small: exploration modules on two drills; curiosity: bonuses on
+    six, a large study; multi_agent: three attackers with shared weights (see benchmarks/suites.py)."""
     variants: tuple[str, ...] = ()
     """Only these variants of the suite; the table shows all."""
     budget: int | None = None
