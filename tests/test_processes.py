@@ -11,11 +11,25 @@ from touchline.processes import alone, claim, usable_cores
 
 
 def test_cores_are_those_of_the_affinity_and_of_the_quota(monkeypatch, tmp_path):
-    monkeypatch.setattr(processes, "_QUOTA", tmp_path / "cpu.max")
+    groups, mount = tmp_path / "groups", tmp_path / "mount"
+    monkeypatch.setattr(processes, "_GROUPS", groups)
+    monkeypatch.setattr(processes, "_MOUNT", mount)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     assert usable_cores() == 8
-    for quota, cores in (("max 100000", 8), ("250000 100000", 3), ("10000 100000", 1), ("9900000 100000", 8)):
-        (tmp_path / "cpu.max").write_text(quota + "\n")
+    job = mount / "jobs" / "mine"
+    job.mkdir(parents=True)
+    groups.write_text("3:memory:/elsewhere\n0::/jobs/mine\n")
+    for folder in (job, job.parent, mount):  # its own, or of a group around it
+        for quota, cores in (("250000 100000", 3), ("10000 100000", 1), ("9900000 100000", 8), ("max 100000", 8)):
+            (folder / "cpu.max").write_text(quota + "\n")
+            assert usable_cores() == cores
+
+    old = mount / "cpu" / "jobs"
+    old.mkdir(parents=True)
+    groups.write_text("4:cpu,cpuacct:/jobs\n0::/\n")
+    (old / "cpu.cfs_period_us").write_text("50000\n")
+    for quota, cores in (("-1", 8), ("100000", 2)):
+        (old / "cpu.cfs_quota_us").write_text(quota + "\n")
         assert usable_cores() == cores
 
 

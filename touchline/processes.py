@@ -10,19 +10,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
+_GROUPS, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
     """Cores that this process may use: those of its affinity (taskset, a cluster's scheduler), and no more than the
-    quota of its control group (a container's)."""
-    cores = len(os.sched_getaffinity(0))
+    quotas of its control group and of those around it (a container's, a job's)."""
+    return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, _quotas())]))
+
+
+def _quotas() -> Iterator[float]:
+    """Quotas in cores, of both versions of control groups.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files,
+    https://docs.kernel.org/scheduler/sched-bwc.html#management
+    """
+    for line in _lines(_GROUPS):
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount, files = (
+            (_MOUNT / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")) if controllers else (_MOUNT, ("cpu.max",))
+        )
+        inner = mount / path.lstrip("/")
+        for folder in (inner, *inner.parents):
+            if not folder.is_relative_to(mount):
+                break
+            words = [word for name in files for line in _lines(folder / name) for word in line.split()]
+            if len(words) == 2 and words[0].isdigit():  # neither "max" nor -1, which are no quota
+                yield int(words[0]) / int(words[1])
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        quota, period = _QUOTA.read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no control group, or "max": no quota
-        pass
-    return max(1, cores)
+        return path.read_text().splitlines()
+    except OSError:  # no such control group here
+        return []
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from touchline.benchmarks import presets
@@ -141,7 +143,8 @@ class TrainConfig:
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
         if self.opponent and not self.right:
             filled["right"] = self.left
-        out = self.out or f"runs/{self.scenario}-{(self.agent or preset.agent).replace(':', '-')}-{self.seed}-{stamp}"
+        scenario = Path(self.scenario).stem if os.sep in self.scenario else self.scenario  # a file's
+        out = self.out or f"runs/{scenario}-{(self.agent or preset.agent).replace(':', '-')}-{self.seed}-{stamp}"
         return replace(self, preset=name, **filled, agent_config=agent_config, out=out)
 
 
