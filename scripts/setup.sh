@@ -97,8 +97,9 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
 fi
 rm -f .venv/.setup-*
 say "installing touchline and what it needs into .venv"
-# constraints.txt pins torch exactly: an open range takes a CUDA build of several GB.
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' </dev/null
+# constraints.txt pins torch exactly: an open range takes a CUDA build of several GB. Compiling all 18,000 modules takes a
+# minute; Python compiles those that are used.
+.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]' </dev/null
 
 # ---------------------------------------------------------------- the engine
 
