@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ def check_ranges(
 ) -> None:
     """Refuses fields of a config that are no numbers, below 1, not in 0 to 1, or not above 0."""
     for name in (*at_least_1, *share, *above_0):
-        if not isinstance(getattr(config, name), int | float):
+        if not isinstance(getattr(config, name), Real):
             raise ValueError(f"{name}: expected a number, got {getattr(config, name)!r}")
     for name in at_least_1:
         if getattr(config, name) < 1:

@@ -190,6 +190,8 @@ def missing_tools() -> list[str]:
 
 def fetch_source() -> Path:
     """Downloads and unpacks the engine's source package, unless that has been done; returns its root."""
+    if root := source_dir():
+        return root
     with in_turn(cache_dir() / ".fetch.lock"):
         return source_dir() or _fetched(cache_dir())
 
