@@ -52,7 +52,8 @@ def test_two_processes_make_every_run_once_on_cores_of_their_own(tmp_path, monke
     runs = [config.out for config in suite(512).runs("runs")]
     assert sorted(what for what, *_ in told) == sorted(f"{word}: {run}" for run in runs for word in ("begins", "done"))
     cores = {frozenset(where.rstrip("]").split(", ")) for *_, where in told}
-    assert len(cores) == 2 and not frozenset.intersection(*cores)
+    # On a busy machine one of the two may make all runs before the other has begun.
+    assert cores <= {frozenset(map(str, share)) for share in side_by_side.shares(before, 2)}
     assert all(suites.is_done(Path(run)) for run in runs)
     side_by_side.run_suite(suite(512), "runs", jobs=2, tell=note)
     assert sum("begins" in line for line in Path("told.txt").read_text().splitlines()) == 3
