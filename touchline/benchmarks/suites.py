@@ -254,9 +254,9 @@ SUITES = {
         total_steps={"academy_run_to_score_with_keeper": 2_000_000},
         seeds=(105, 106, 107),
         about="Seeds 0, 1 and 2 of IMPALA ended at 98.5, 56.5 and 40.5% on this drill in the suite of agents: two of "
-        "them run for the goal's checkpoints, and have little entropy left before they find the shot. In 600,000 steps "
-        "(impala_preset) more entropy was still learning; this is the suite of agents' length. The preset takes it if "
-        "the mean of its frozen policies is 10 points above those three's. Seeds that no study has looked at.",
+        "them run for the goal's checkpoints and hardly shoot. In 600,000 steps (impala_preset) more entropy was still "
+        "learning; this is the suite of agents' length. The preset takes it if the mean of its frozen policies is 10 "
+        "points above those three's. Seeds that no study has looked at.",
     ),
     "curiosity": Suite(
         variants=_CURIOSITY,
