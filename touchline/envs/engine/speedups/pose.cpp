@@ -18,22 +18,39 @@
 // Histories or animations with another set of joints than the usual go to upstream's function.
 
 // @needs mirror
+// @needs shared_animations
 
 // @top utils/animation.hpp
-#include <memory>
+template <class Table>
+class MadeOnce;
 
 // @members utils/animation.hpp Animation
     public:
       struct PoseTable;
+      MadeOnce<PoseTable> *poses = nullptr;  // made from the key frames; HumanoidBase::ApplyPose sets it
       // Turns joints (rotations by body part) and root to their pose 10 ms later; returns false, with nothing done, if
       // the joints are not the usual ones.
       bool ApplyInPlay(Quaternion *joints, Node &root, int frame, bool smooth, float smoothFactor,
                        const Vector3 &basePos, radian baseRot, BiasedOffsets &offsets, MovementHistory &history,
                        bool noPos);
     private:
-      const PoseTable &Poses() const;
-      // Of the key frames as they are; dropped with DirtyCache. Engines share equal tables.
-      mutable std::shared_ptr<const PoseTable> poses_;
+      PoseTable MakePoseTable() const;
+
+// @members onthepitch/player/humanoid/animcollection.hpp SharedAnimations
+  struct Poses {
+    std::unique_ptr<MadeOnce<Animation::PoseTable>[]> of;  // by number of the animation
+  };
+  MadeOnce<Poses> poses;
+
+// @members onthepitch/player/humanoid/animcollection.hpp AnimCollection
+  public:
+    void SetPoses() {
+      const SharedAnimations::Poses &poses = Shared().poses.Get([this] {
+        return SharedAnimations::Poses{
+            std::unique_ptr<MadeOnce<Animation::PoseTable>[]>(new MadeOnce<Animation::PoseTable>[animations.size()])};
+      });
+      for (size_t i = 0; i < animations.size(); i++) animations[i]->poses = &poses.of[i];
+    }
 
 // @members types/spatial.hpp Spatial
     public:
@@ -64,6 +81,7 @@ void HumanoidBase::ApplyPose() {
     for (int part = 0; part < BodyPart::player; part++) joint_rotation_[part] = nodeMap[part]->OwnRotation();
     joints_known_ = true;
   }
+  if (!b.anim->poses) anims->SetPoses();
   if (b.anim->ApplyInPlay(joint_rotation_, *humanoidNode, b.frameNum, b.smooth, b.smoothFactor, b.position,
                           b.orientation, animApplyBuffer.offsets, movementHistory, b.noPos)) {
     joints_ahead_ = true;
@@ -75,13 +93,10 @@ void HumanoidBase::ApplyPose() {
                 &movementHistory, 10, b.noPos, false);
 }
 
-// @enter utils/animation.cpp Animation::DirtyCache
-  poses_.reset();
-
 // @top utils/animation.cpp
 #include <cstring>
-#include <mutex>
-#include <unordered_map>
+
+#include "../onthepitch/player/humanoid/animcollection.hpp"
 
 // @after utils/animation.cpp Animation::Apply
 namespace {
@@ -274,84 +289,45 @@ struct Animation::PoseTable {
   std::vector<Vector3> root;  // [frames]
 };
 
-namespace {
-
-// The table itself, or an equal one that another engine has made.
-std::shared_ptr<const Animation::PoseTable> shared(std::shared_ptr<const Animation::PoseTable> table) {
-  static std::mutex mutex;
-  static auto *known = new std::unordered_multimap<uint64_t, std::weak_ptr<const Animation::PoseTable>>;
-  const size_t lanes = table->pose.size() * sizeof(Lanes), roots = table->root.size() * sizeof(Vector3);
-  const void *pose = table->pose.data(), *root = table->root.data();
-  uint64_t hash = 0xcbf29ce484222325ull;  // FNV-1a
-  for (size_t i = 0; i < lanes; i += 4) {
-    uint32_t word;
-    memcpy(&word, static_cast<const char *>(pose) + i, 4);
-    hash = (hash ^ word) * 0x100000001b3ull;
-  }
-  std::lock_guard<std::mutex> lock(mutex);
-  const auto same = known->equal_range(hash);
-  for (auto one = same.first; one != same.second;) {
-    const auto other = one->second.lock();
-    if (!other) {
-      one = known->erase(one);  // an engine that was reset has let go of it
-      continue;
-    }
-    ++one;
-    if (other->pose.size() == table->pose.size() && other->joints == table->joints &&
-        !memcmp(other->part, table->part, sizeof table->part) && !memcmp(other->pose.data(), pose, lanes) &&
-        !memcmp(other->root.data(), root, roots))
-      return other;
-  }
-  known->emplace(hash, table);
-  return table;
-}
-
-}  // namespace
-
-const Animation::PoseTable &Animation::Poses() const {
-  if (poses_) return *poses_;
-  auto table = std::make_shared<PoseTable>();
+Animation::PoseTable Animation::MakePoseTable() const {
+  PoseTable table;
   const int nodes = nodeAnimations.size();
   bool seen[body_part_max] = {};
-  table->usual = nodes > 0 && nodes - 1 <= kLanes && nodeAnimations[0]->nodeName == player;
-  for (int n = 0; n < nodes && table->usual; n++) {
+  table.usual = nodes > 0 && nodes - 1 <= kLanes && nodeAnimations[0]->nodeName == player;
+  for (int n = 0; n < nodes && table.usual; n++) {
     const int part = nodeAnimations[n]->nodeName;
-    table->usual = part < body_part_max && !seen[part];
-    if (table->usual) seen[part] = true;
+    table.usual = part < body_part_max && !seen[part];
+    if (table.usual) seen[part] = true;
   }
-  if (!table->usual) {
-    poses_ = table;
-    return *poses_;
-  }
-  table->frames = frameCount;
-  table->joints = nodes - 1;
-  table->pose.resize(frameCount);
-  table->root.resize(frameCount);
-  for (int n = 1; n < nodes; n++) table->part[n - 1] = nodeAnimations[n]->nodeName;
+  if (!table.usual) return table;
+  table.frames = frameCount;
+  table.joints = nodes - 1;
+  table.pose.resize(frameCount);
+  table.root.resize(frameCount);
+  for (int n = 1; n < nodes; n++) table.part[n - 1] = nodeAnimations[n]->nodeName;
   constexpr float halfway = 0.5f;
   for (int frame = 0; frame < frameCount; frame++) {
-    for (int lane = 0; lane < kLanes; lane++) table->pose[frame].set(lane, Quaternion());
+    for (int lane = 0; lane < kLanes; lane++) table.pose[frame].set(lane, Quaternion());
     for (int n = 0; n < nodes; n++) {
       Quaternion orientation, next_orientation;
       Vector3 position, next_position;
       GetInterpolatedValues(nodeAnimations[n]->animation, frame, orientation, position);
       GetInterpolatedValues(nodeAnimations[n]->animation, frame + 1, next_orientation, next_position);
       if (n == 0) {
-        table->root[frame] = position * (1.0f - halfway) + next_position * halfway;
+        table.root[frame] = position * (1.0f - halfway) + next_position * halfway;
       } else {
         orientation.MakeSameNeighborhood(next_orientation);
-        table->pose[frame].set(n - 1, orientation.GetLerped(halfway, next_orientation).GetNormalized());
+        table.pose[frame].set(n - 1, orientation.GetLerped(halfway, next_orientation).GetNormalized());
       }
     }
   }
-  poses_ = shared(std::move(table));
-  return *poses_;
+  return table;
 }
 
 bool Animation::ApplyInPlay(Quaternion *joint, Node &root, int frame, bool smooth, float smoothFactor,
                             const Vector3 &basePos, radian baseRot, BiasedOffsets &offsets, MovementHistory &history,
                             bool noPos) {
-  const PoseTable &table = Poses();
+  const PoseTable &table = poses->Get([this] { return MakePoseTable(); });
   if (!table.usual || frame < 0 || frame >= table.frames) return false;
   const int joints = table.joints;
   MovementHistoryEntry *entry[kLanes];

@@ -7,7 +7,14 @@
 //
 // Exact: the fingerprint has 128 bits and covers, in order, all that tables are made from: type, foot, variables, key
 // frames and touches of every animation, and what its getters say. A table is made once, under a lock, and never
-// changes afterwards; it lives as long as the process.
+// changes afterwards; it lives as long as the process. After loading nothing changes an animation, so what its getters
+// keep stays true, too: a new match need not make them look again.
+
+// @members utils/animation.hpp Animation
+    public:
+      void KeepCache() const {}
+
+// @rename onthepitch/match.cpp Match::Match DirtyCache KeepCache
 
 // @members utils/animation.hpp VariableCache
 
