@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from touchline import checkpoint
-from touchline.agents import apex_dqn, ppo
+from touchline.agents import apex_dqn, impala, ppo
 from touchline.checkpoint import (
     CheckpointError,
     TrainedPolicy,
@@ -176,9 +176,9 @@ SPEC = EnvSpec(observation_shape=(4,), observation_dtype="float32", num_actions=
 OBS = np.random.default_rng(0).normal(size=(6, 3, 4)).astype(np.float32)  # [B, N, *obs]
 
 
-def trained(kind=ppo, spec=SPEC, streams=(), **fields):
+def trained(kind=ppo, spec=SPEC, streams=(), greedy=True, **fields):
     agent = kind.make(spec, kind.Config(**fields), bonus_streams=streams)
-    return TrainedPolicy(agent, TrainConfig(), greedy=True, seed=0)
+    return TrainedPolicy(agent, TrainConfig(), greedy=greedy, seed=0)
 
 
 def test_value_estimates_are_the_networks_one_for_every_stream():
@@ -189,6 +189,25 @@ def test_value_estimates_are_the_networks_one_for_every_stream():
     assert np.array_equal(estimates["value"], expected[..., 0])
     assert np.array_equal(estimates["value/rnd"], expected[..., 1])
     assert trained().value_estimates(OBS[:, 0])["value"].shape == (6,)
+
+
+def test_of_mulex_the_exploiter_tells_and_plays():
+    mulex = {"kind": impala, "streams": [Stream("count", 0.99)], "mulex": "episode", "policy_head_gain": 100.0}
+    policy = trained(**mulex)
+    assert list(policy.value_estimates(OBS)) == ["value"]
+    sampled = trained(greedy=False, **mulex)
+    exploiter = trained(impala, greedy=False, policy_head_gain=100.0)
+    exploiter.agent.net.load_state_dict(policy.agent.net.state_dict())
+    sampled.agent.net.load_state_dict(policy.agent.net.state_dict())
+    assert np.array_equal(sampled.act(OBS), exploiter.act(OBS))
+
+
+def test_sampling_from_action_values_hardly_explores_however_many_matches():
+    policy = trained(apex_dqn, greedy=False)
+    best = trained(apex_dqn)
+    best.agent.net.load_state_dict(policy.agent.net.state_dict())
+    played = [policy.act(OBS) == best.act(OBS) for _ in range(50)]
+    assert 0.95 < np.mean(played) < 1.0
 
 
 def test_value_estimates_of_a_memory_are_those_of_the_coming_step_and_leave_it_alone():

@@ -16,6 +16,7 @@ from touchline.agents.parts.memory import memory_of, remember
 from touchline.benchmarks.policies import ScriptedPolicy, against
 from touchline.opponents import OpponentConfig, OpponentEnv, OpponentPool, metrics_of, pfsp_weights
 from touchline.rollout import env_spec
+from touchline.run import Run
 from touchline.train_config import TrainConfig, make_envs
 
 SHORT_FILE = (
@@ -75,6 +76,17 @@ def test_a_draw_counts_half_and_old_games_fade():
         members.report("a", 0.0)
     assert strong > 0.9 and members["a"].expected < 0.1
     members.report("somebody who has left", 1.0)
+
+
+@pytest.mark.engine
+def test_random_play_before_the_training_leaves_no_record(tmp_path):
+    (tmp_path / "short.py").write_text(SHORT_FILE)
+    config = replace(league_training(tmp_path / "run", 8), stagger=40).resolved()
+    envs = training.make_envs(config)
+    run = Run(config, [envs])
+    run.stagger()
+    assert run.env_steps and all(member.games == 0 for member in envs.pool.members)
+    envs.close()
 
 
 def test_the_most_surely_beaten_leaves_but_not_the_newest_nor_who_is_protected():

@@ -81,6 +81,20 @@ def test_the_weight_falls_linearly_over_its_part_of_the_training():
     assert weights == pytest.approx([2.0, 1.5, 1.0, 0.0, 0.0])
 
 
+def test_the_weaned_stay_weaned_where_a_training_is_made_longer():
+    config = dataclasses.replace(CONFIG, teacher_until=0.5)
+    agent, _ = learn(config, 1, progress=0.4)
+    longer = ppo.make(agent.spec, config, seed=1)
+    longer.load_state_dict(agent.state_dict())
+    envs, generator = Contrary(ObservationAction()), torch.Generator().manual_seed(0)
+    buffer, weights = Buffer(env_spec(envs), envs.num_envs, config.unroll_length), []
+    obs, _ = envs.reset(seed=0)
+    for progress in (0.1, 0.2, 0.45, 0.6):
+        rollout, obs = collect(envs, longer, obs, buffer, generator)
+        weights.append(longer.learn(rollout, generator=generator, progress=progress)["train/teacher_coef"])
+    assert weights == pytest.approx([0.2, 0.2, 0.1, 0.0])
+
+
 def test_a_teacher_of_no_weight_changes_no_weight():
     silent, _ = learn(dataclasses.replace(CONFIG, teacher_coef=0.0), 2)
     alone, _ = learn(CONFIG, 2, envs=ObservationAction())

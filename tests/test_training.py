@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from toy_envs import SPEC, Corridor, ObservationAction, ToyEnv
 
 import touchline.curiosity
-from touchline import checkpoint, exploration, plugins, training
+from touchline import checkpoint, distributed, exploration, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
-from touchline.run import Run
+from touchline.run import Run, begin_with
 from touchline.sharing import make_actor, parts_of
 from touchline.tracking import CsvTracker, EpisodeStatistics, ProgressBar, ProgressLines, progress
 from touchline.train_config import config_of
@@ -326,7 +326,9 @@ def test_a_bonus_gets_a_stream_and_its_state_and_carry_are_resumed(tmp_path, ste
 def test_a_wrong_bonus_says_which_there_are_and_fields_of_a_bonus_that_was_not_asked_for_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no 'curious' among bonus modules; there are count, episodic_curiosity, icm"):
         train(config(tmp_path / "a", bonus=("curious",)), make_envs=toy)
-    with pytest.raises(ValueError, match="no 'count' among value target modules; there are adaptive_td"):
+    with pytest.raises(
+        ValueError, match="no 'count' among value target modules; there are gae, n_step, vtrace, adaptive_td"
+    ):
         train(config(tmp_path / "b", value_target="count"), make_envs=toy)
     with pytest.raises(ValueError, match="bonus_config of rnd, but not bonus: give --bonus rnd too"):
         train(config(tmp_path / "c", bonus_config={"rnd": {"coef": 1.0}}), make_envs=toy)
@@ -335,7 +337,7 @@ def test_a_wrong_bonus_says_which_there_are_and_fields_of_a_bonus_that_was_not_a
 
 
 def test_random_play_before_a_training_counts_as_steps_of_it(tmp_path):
-    curious = {"train": "offline", "random_steps": 1500, "batch_size": 32}
+    curious = {"train": "offline", "random_steps": 1500, "batch_size": 32, "k": 1, "gamma_neg": 1}
     fields = {"bonus": ("episodic_curiosity",), "bonus_config": {"episodic_curiosity": curious}}
     result = train(config(tmp_path / "a", 40, **fields), make_envs=toy)
     rows = (tmp_path / "a" / "metrics.csv").read_text().splitlines()
@@ -364,6 +366,113 @@ def test_staggered_matches_stand_at_different_minutes_and_the_others_at_the_same
 
     assert minutes(0) == [0] * 8
     assert minutes(40) == [0, 35, 30, 25, 20, 15, 10, 5]  # the first match has just begun anew
+
+
+def test_halves_and_processes_stagger_their_matches_together(tmp_path, monkeypatch):
+    minutes = []
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        halves = [LongMatches(num_envs=2), LongMatches(num_envs=2)]
+        run = Run(config(tmp_path, stagger=40).resolved(), halves)
+        run.stagger()
+        assert run.env_steps == 2 * 4 * 40
+        minutes += [*halves[0].time.tolist(), *halves[1].time.tolist()]
+    assert minutes == [0, 35, 30, 25, 20, 15, 10, 5]
+
+
+class WorthNothing(Corridor):
+    """Pays what is no number once 40 steps are over."""
+
+    def pay(self, action):
+        return super().pay(action) * (np.nan if self.steps > 40 else 1.0)
+
+
+@pytest.mark.parametrize("agent", ["ppo", "impala"])
+def test_a_training_that_has_lost_its_networks_ends_and_keeps_the_last_good_ones(agent, tmp_path):
+    fields = {"agent": agent, "checkpoint_interval": UPDATE, "bonus": ()}
+    own = {name: x for name, x in AGENT.items() if agent == "ppo" or name not in ("minibatch_size",)}
+    with pytest.raises(FloatingPointError, match="is nan after 320 environment steps"):
+        train(config(tmp_path / "run", 20, agent_config=own, **fields), make_envs=lambda _: WorthNothing(num_envs=8))
+    saved = checkpoint.load(tmp_path / "run/checkpoint.pt")
+    assert saved["env_steps"] == 320
+    assert all(w.isfinite().all() for w in saved["agent"]["net"].values())
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"bonus": "rnd"}, "bonus: expected a list, of text each, got 'rnd'"),
+        ({"total_steps": 1e6}, "total_steps: expected a whole number, got 1000000.0"),
+        ({"seed": True}, "seed: expected a whole number"),
+        ({"stack": "4"}, "stack: expected a whole number or None, got '4'"),
+        ({"rewards": {"scoring": float("nan")}}, "rewards: expected a list, of text each or a mapping or None"),
+        ({"agent_config": 3}, "agent_config: expected a mapping"),
+    ],
+)
+def test_values_of_another_type_are_refused(values, problem):
+    with pytest.raises(ValueError, match=problem):
+        config_of(TrainConfig, values)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="entropy_coef: expected a finite number, got nan"):
+        train(config(tmp_path / "run", agent_config=AGENT | {"entropy_coef": float("nan")}), make_envs=toy)
+    with pytest.raises(ValueError, match="coef: expected a finite number, got 'abc'"):
+        train(config(tmp_path / "run", bonus=("rnd",), bonus_config={"rnd": {"coef": "abc"}}), make_envs=toy)
+    with pytest.raises(ValueError, match="hidden: expected a list, of a whole number each, got 64"):
+        train(config(tmp_path / "run", bonus=("icm",), bonus_config={"icm": {"hidden": 64}}), make_envs=toy)
+
+
+@pytest.mark.parametrize("bonus", ["rnd", "icm", "episodic_curiosity"])
+def test_a_bonus_without_a_batch_is_refused(bonus):
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+        config_of(plugins.load("curiosity", bonus).Config, {"batch_size": 0})
+
+
+def test_a_discount_is_a_share(tmp_path):
+    with pytest.raises(ValueError, match="gamma of count: expected 0 to 1, got 1.5"):
+        train(config(tmp_path / "run", bonus=("count",), bonus_config={"count": {"gamma": 1.5}}), make_envs=toy)
+
+
+def test_a_wrong_value_target_is_told_of_all_there_are():
+    with pytest.raises(
+        ValueError, match="no .foo. among value target modules; there are gae, n_step, vtrace, adaptive_td"
+    ):
+        exploration.load_kind("foo", "value_target")
+
+
+def test_a_training_too_short_to_learn_from_replay_says_so(tmp_path, caplog):
+    short = {"agent": "apex_dqn", "agent_config": {"learning_starts": 100, "hidden": (8,), "unroll_length": 8}}
+    for updates, told in ((1, True), (4, False)):
+        caplog.clear()
+        train(config(tmp_path / str(updates), updates, **short), make_envs=toy)
+        assert ("apex_dqn will learn nothing" in caplog.text) == told
+
+
+def test_a_folder_of_sb3_s_is_not_written_over(tmp_path):
+    (tmp_path / training.SB3_MODEL).touch()
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        train(config(tmp_path), make_envs=toy)
+
+
+def test_a_gpu_steps_in_halves_where_there_are_two():
+    assert TrainConfig(device="cuda", num_envs=4).resolved().double_buffer
+    assert not TrainConfig(device="cuda", num_envs=3).resolved().double_buffer
+    with pytest.raises(ValueError, match="even num_envs"):
+        TrainConfig(device="cuda", num_envs=3, double_buffer=True)
+
+
+def test_beginning_with_a_run_makes_all_statistics_of_observations_movable(tmp_path):
+    train(config(tmp_path / "run"), make_envs=toy)
+    saved = checkpoint.load(tmp_path / "run/checkpoint.pt")
+    counts = [name for name in saved["agent"]["net"] if name.endswith("normaliser.count")]
+    for name in counts:
+        saved["agent"]["net"][name].fill_(5e8)
+    checkpoint.save(tmp_path / "run/checkpoint.pt", saved)
+    agent = exploration.assemble(config(tmp_path).resolved(), SPEC).agent
+    begin_with(agent, str(tmp_path / "run"))
+    assert counts and all(agent.net.state_dict()[name] == 1e6 for name in counts)
 
 
 def test_a_value_target_module_takes_discount_trace_and_inner_target_from_the_agent(tmp_path):

@@ -81,14 +81,15 @@ class TrainedPolicy:
     Attributes:
         observation, stack, action_set: what it was trained with.
         greedy: the most probable action instead of a sampled one.
-        agent, config: as they were trained.
+        agent, config: as they were trained; not greedy, the agent as others meet it in self-play, which explores no
+            more than it must (MULEX's exploiter, Ape-X at its smallest epsilons).
         trained_steps: environment steps of its training, None if nobody said.
     """
 
     trained_steps: int | None = None
 
     def __init__(self, agent: Any, config: TrainConfig, *, greedy: bool, seed: int) -> None:
-        self.agent, self.config = agent, config
+        self.agent, self.config = agent if greedy else getattr(agent, "as_opponent", lambda: agent)(), config
         self.observation, self.stack = config.observation, config.stack
         self.action_set, self.greedy = config.action_set, greedy
         self._generator = torch.Generator().manual_seed(seed)
@@ -137,7 +138,8 @@ class TrainedPolicy:
                 values = net.step(obs, state.to(self.agent.device))[1]
                 values = values if net.value_normaliser is None else net.value_normaliser(values)
         names = ["value", *(f"value/{stream.name}" for stream in self.agent.streams[1:])]
-        return {name: values[:, i].numpy(force=True).reshape(batch) for i, name in enumerate(names)}
+        columns = values.unbind(-1)  # of MULEX's exploiter only its own
+        return {name: x.numpy(force=True).reshape(batch) for name, x in zip(names, columns, strict=False)}
 
     def memory(self) -> dict[str, Any]:
         """What it remembers between steps: a recurrent policy's state, and where its sampling stands."""

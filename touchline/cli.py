@@ -63,7 +63,7 @@ def run(arguments: list[str]) -> int:
 
 def _mendable() -> list[type[BaseException]]:
     """Errors whose message already says what to do."""
-    kinds: list[type[BaseException]] = [ValueError, OSError]
+    kinds: list[type[BaseException]] = [ValueError, OSError, FloatingPointError]
     for module, kind in (
         ("touchline.envs.engine.build", "EngineError"),
         ("touchline.checkpoint", "CheckpointError"),

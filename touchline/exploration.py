@@ -104,7 +104,9 @@ def load_kind(name: str, kind: str) -> Any:
     What a module is, it says itself with KIND; one that says nothing is a bonus.
     """
     if name not in (known := names_of(kind)):
-        raise ValueError(f"no {name!r} among {kind.replace('_', ' ')} modules; there are {', '.join(known)}")
+        built_in = value_targets.NAMES if kind == "value_target" else ()
+        there = ", ".join((*built_in, *known))
+        raise ValueError(f"no {name!r} among {kind.replace('_', ' ')} modules; there are {there}")
     return plugins.load("curiosity", name)
 
 

@@ -151,6 +151,11 @@ class OpponentPool:
                 kept = 1 - 1 / self.config.memory
                 member.points, member.games = member.points * kept + points, member.games * kept + 1
 
+    def forget_records(self) -> None:
+        """Nobody has played against anybody yet."""
+        for member in self.members:
+            member.points = member.games = 0.0
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "members": [vars(member).copy() for member in self.members],

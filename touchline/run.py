@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from touchline import checkpoint, distributed, exploration, plugins, trained
 from touchline.agents.parts.actors import Unroll
-from touchline.networks import torch_threads
+from touchline.networks import ObservationNormaliser, torch_threads
 from touchline.opponents import metrics_of
 from touchline.processes import usable_cores
 from touchline.rollout import Buffer, Rollout, collect_alternating, env_spec, side_by_side
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 def begin_with(agent: Any, run: str) -> None:
     """Gives an agent the networks of a run directory; target networks become copies of them.
 
-    The statistics of observations weigh as a million samples from then on, so that they follow what is seen now.
+    Statistics of observations weigh as a million samples from then on, so that they follow what is seen now.
     """
     saved = checkpoint.load(trained.located(run) / "checkpoint.pt")
     try:
@@ -39,10 +40,21 @@ def begin_with(agent: Any, run: str) -> None:
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} has other networks: take its agent, preset and widths ({error})") from error
     for part in getattr(agent, "parts", [agent]):
-        if (normaliser := getattr(part.net, "normaliser", None)) is not None:
-            normaliser.count.clamp_(max=1e6)
+        for module in part.net.modules():
+            if isinstance(module, ObservationNormaliser):
+                module.count.clamp_(max=1e6)
         if hasattr(part, "target_net"):
             part.target_net.load_state_dict(part.net.state_dict())
+
+
+def _refuse_nan(metrics: Mapping[str, float], env_steps: int) -> None:
+    """Ends a training whose networks are lost, before a checkpoint keeps them."""
+    for name, value in metrics.items():
+        if not math.isfinite(value) and ("loss" in name or "grad_norm" in name):
+            raise FloatingPointError(
+                f"{name} is {value} after {env_steps:,} environment steps: a reward or an observation was not finite, "
+                "or the learning rate is too high; the last checkpoint is from before"
+            )
 
 
 class Run:
@@ -120,6 +132,7 @@ class Run:
             threads = self.config.torch_threads or (1 if self.actors else self.learner_threads)
             with torch_threads(threads), self._precision(weights_move=True):
                 metrics |= self.agent.learn(rollout, rewards, generator=self.generator, progress=progress)
+                _refuse_nan(metrics, self.env_steps)
                 for bonus in self.bonuses.values():
                     metrics |= bonus.update(rollout)
             self.version += 1
@@ -150,22 +163,32 @@ class Run:
             log.info("%s learned from random play: %s", name, metrics)
         if self.actors is None:
             self.obs[0], _ = self.envs[0].reset(seed=self.config.seed)
+        self._forget_random_play()
 
     def stagger(self) -> None:
         """Random play that leaves the matches at different minutes (`TrainConfig.stagger`); its steps count."""
         length = self.config.stagger
         if not length:
             return
-        draw = np.random.default_rng(self.config.seed)
+        draw = np.random.default_rng(self.seed)
+        here = sum(one.num_envs for one in self.envs)
+        first, total = here * distributed.rank(), here * distributed.world_size()
         for index, one in enumerate(self.envs):
             shape = (one.num_envs, self.agent.spec.num_players)[: 1 + (self.agent.spec.num_players > 1)]
-            kick_off = (np.arange(one.num_envs) * length) // one.num_envs
+            kick_off = (first + np.arange(one.num_envs)) * length // total
+            first += one.num_envs
             for step in range(length):
                 if step and (due := kick_off == step).any():
                     one.reset(options={"reset_mask": due})
                 actions = draw.integers(0, self.agent.spec.num_actions, shape).astype(np.int32)
                 self.obs[index] = one.step(actions)[0]
-            self.env_steps += length * one.num_envs
+            self.env_steps += length * one.num_envs * distributed.world_size()
+        self._forget_random_play()
+
+    def _forget_random_play(self) -> None:
+        """Opponents are drawn by the learner's own record against them."""
+        for one in self.opponents:
+            one.pool.forget_records()
 
     def _counted(self, rollouts: Iterator[Rollout]) -> Iterator[Rollout]:
         for rollout in rollouts:

@@ -37,10 +37,12 @@ def share_of(config: TrainConfig) -> TrainConfig:
         raise ValueError(f"{', '.join(config.bonus)}: a bonus learns in one process alone; do without torchrun")
     if config.value_target == "adaptive_td":
         raise ValueError("adaptive_td: its ensemble learns in one process alone; do without torchrun")
+    num_envs = config.num_envs // world
     threads = max(1, (config.num_threads or usable_cores()) // int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     return replace(
         config,
-        num_envs=config.num_envs // world,
+        num_envs=num_envs,
+        double_buffer=config.double_buffer and num_envs % 2 == 0,
         num_threads=threads,
         seed=config.seed + 1_000_003 * rank,
         device=distributed.local_device(config.device),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from touchline.benchmarks import presets
 
@@ -40,7 +43,8 @@ class TrainConfig:
         actors: "thread", "process" (a crash in one costs an unroll) or "ray" (on any machine of a cluster).
         ray_address: of a running Ray cluster, "auto" for the one on this machine; None takes the one that
             RAY_ADDRESS or this machine has, and else starts one for this training.
-        double_buffer: step one half of the envs while the policy acts for the other; None does so with a GPU alone.
+        double_buffer: step one half of the envs while the policy acts for the other; None does so with a GPU and an
+            even number of envs alone.
         mixed_precision: networks compute in bfloat16 (`torch.autocast`).
         compile: the networks' learning pass goes through `torch.compile`.
         torch_threads: threads that learn, and that act on pictures (one acts on vectors); None is torch's own choice,
@@ -139,7 +143,8 @@ class TrainConfig:
         agent_config = {**(preset.agent_config if same_agent else {}), **self.agent_config}
         if self.double_buffer is None:
             actors = self.num_actors if self.num_actors is not None else filled["num_actors"]
-            filled["double_buffer"] = self.device.startswith("cuda") and not actors
+            num_envs = self.num_envs if self.num_envs is not None else filled["num_envs"]
+            filled["double_buffer"] = self.device.startswith("cuda") and not actors and num_envs % 2 == 0
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
         if self.opponent and not self.right:
             filled["right"] = self.left
@@ -149,11 +154,58 @@ class TrainConfig:
 
 
 def config_of(kind: type, values: Mapping[str, Any]) -> Any:
-    """A config dataclass from plain (JSON) values; an unknown field is refused with those that exist."""
+    """A config dataclass from plain (JSON) values.
+
+    Raises:
+        ValueError: an unknown field, a value of another type than its field's, or a number that is not finite.
+    """
     known = [f.name for f in fields(kind)]
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"no {', '.join(unknown)} in {kind.__qualname__}; there are {', '.join(known)}")
+    types = get_type_hints(kind)
+    for name, value in values.items():
+        if not _fits(value, types[name]):
+            raise ValueError(f"{name}: expected {_words(types[name])}, got {value!r}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated type; of those that configs do not have, everything is."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            return False
+        if inner[1:] == (...,):
+            return all(_fits(one, inner[0]) for one in value)
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    if origin is dict:
+        return isinstance(value, Mapping) and all(_fits(one, inner[1]) for one in value.values())
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, Integral) and not isinstance(value, bool)
+    if isinstance(kind, type):
+        return isinstance(value, kind)
+    return not isinstance(origin, type) or isinstance(value, origin)
+
+
+_WORDS = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", type(None): "None"}
+
+
+def _words(kind: Any) -> str:
+    """A type in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_words, inner))
+    if origin is tuple and inner[1:] == (...,):
+        return f"a list, of {_words(inner[0])} each"
+    if origin is tuple:
+        return f"a list of {', '.join(map(_words, inner))}"
+    return _WORDS.get(kind, "a mapping" if origin is dict else str(kind))
 
 
 def make_envs(config: TrainConfig) -> Any:

@@ -17,7 +17,7 @@ from touchline.processes import alone
 from touchline.run import Run
 from touchline.sharing import MakeEnvs, check_device, parts_of, share_of
 from touchline.tracking import Tracker, Update
-from touchline.train_config import TrainConfig, config_of, make_envs
+from touchline.train_config import SB3_MODEL, TrainConfig, config_of, make_envs
 
 __all__ = ["Companion", "TrainConfig", "make_envs", "resume", "saved_config", "train"]
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def train(
         run (the directory), checkpoint, env_steps, interrupted, env_steps_per_second, and the last metrics.
     """
     config = config.resolved()
-    if Path(config.out, "checkpoint.pt").exists():
+    if any(Path(config.out, name).exists() for name in ("checkpoint.pt", SB3_MODEL)):
         raise FileExistsError(
             f"{config.out} holds a run already: go on with --resume {config.out}, or give another --out"
         )
@@ -141,6 +141,19 @@ def _run(
                     f"random play takes {run.env_steps:,} steps, and the whole training has {config.total_steps:,}: "
                     "give it more, or less to stagger or to the bonus' random_steps"
                 )
+        played_first, left = getattr(run.agent.config, "learning_starts", 0), config.total_steps - run.env_steps
+        if (
+            played_first
+            and played_first >= left * run.agent.spec.num_players
+            and not (saved and run.agent.config.checkpoint_replay)
+        ):
+            log.warning(
+                "%s will learn nothing: its first gradient step comes after %d transitions (learning_starts), and the "
+                "training has %d environment steps left",
+                config.agent,
+                played_first,
+                left,
+            )
         if writes:
             stack.enter_context(alone(path.parent, "the training"))  # which makes it
             path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")

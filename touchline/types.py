@@ -161,6 +161,10 @@ class Stream:
     coef: float = 1.0
     episodic: bool = True
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.gamma <= 1.0:
+            raise ValueError(f"gamma of {self.name}: expected 0 to 1, got {self.gamma}")
+
 
 @dataclass(frozen=True)
 class EnvSpec:

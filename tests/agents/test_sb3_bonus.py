@@ -113,6 +113,17 @@ def test_every_bonus_pays_and_learns(name):
     assert f"reward/{bonus.streams[0].name}" in envs.metrics
 
 
+def test_a_bonus_is_told_once_how_many_columns_there_are():
+    module = plugins.load("curiosity", "episodic_curiosity")
+    envs = Corridor(num_envs=4)
+    bonus = module.make(env_spec(envs), module.Config(train_every=32, k=1, gamma_neg=1))
+    wrapped = BonusVecEnv(Sb3VecEnv(envs), bonus, unroll_length=16)
+    wrapped.reset(), wrapped.reset()
+    for t in range(1, 65):
+        wrapped.step(np.ones(4, int))
+        assert bonus.steps == t // 16 * 16, "environment steps per env"
+
+
 def test_two_bonuses_stand_on_each_other():
     first, second = Noted(), Noted()
     second.streams = (Stream("other", 0.99, coef=2.0),)

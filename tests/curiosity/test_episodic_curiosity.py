@@ -9,13 +9,14 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_envs import Corridor, Pictures
+from toy_envs import SPEC, Corridor, Pictures
 from worlds import PITCH, on_pitch, played, rollout_of
 
 from touchline.curiosity import episodic_curiosity
 from touchline.curiosity.episodic_curiosity import Config
 from touchline.curiosity.parts.episodic_memory import AGGREGATIONS, EpisodicMemory, aggregate
 from touchline.curiosity.parts.reachability import PAIRINGS, RNetwork, pairs, train
+from touchline.exploration import random_play
 from touchline.types import EnvSpec
 
 
@@ -293,6 +294,19 @@ def test_offline_it_learns_from_random_play_before_and_then_no_more():
     before = [p.clone() for p in bonus.net.parameters()]
     bonus.update(rollouts[2])
     assert all(torch.equal(a, b) for a, b in zip(before, bonus.net.parameters(), strict=True))
+
+
+def test_play_without_far_pairs_is_refused_offline_and_told_online():
+    def rollouts():
+        return random_play(Corridor(num_envs=2), SPEC, 256, seed=0)
+
+    far = {"k": 100, "gamma_neg": 4}
+    with pytest.raises(ValueError, match="no steps of an episode more than 400 apart; take a smaller k"):
+        episodic_curiosity.make(SPEC, Config(train="offline", **far)).pretrain(rollouts())
+    online = episodic_curiosity.make(SPEC, Config(train_every=16, **far))
+    with pytest.warns(UserWarning, match="still pays 0"):
+        for rollout in rollouts():
+            online.update(rollout)
 
 
 def test_the_buffer_keeps_the_newest_steps_and_no_more():

@@ -55,6 +55,15 @@ class Trial:
         return metrics
 
 
+def test_on_impala_the_coef_of_a_bonus_weighs_nothing():
+    learned = []
+    for coef in (1.0, 0.01):
+        trial = Trial(make("impala", (Stream("novelty", 0.9, coef=coef),), normalise_advantages=False), Action())
+        trial.learn(2)
+        learned.append(torch.cat([w.flatten() for net in trial.agent.nets for w in net.parameters()]))
+    assert torch.equal(*learned)
+
+
 # Who acts.
 
 

@@ -11,7 +11,7 @@ https://arxiv.org/abs/1910.06591); truncated episodes bootstrap from their true 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,8 @@ class Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.lstm < 0:
+            raise ValueError(f"lstm: expected at least 0, got {self.lstm}")
         check_ranges(self, at_least_1=("batch_size", "num_epochs"), share=("rmsprop_decay",))
         check_ranges(self, above_0=("optimiser_eps",))
         check_choices(self, optimiser=OPTIMISERS)
@@ -226,7 +228,7 @@ def make(
         return actor_critic.make(Agent, spec, config, lstm=config.lstm, **options)
     if value_target is not None:
         raise ValueError("MULEX's policies learn from each other's play: value_target must be vtrace")
-    streams = (Stream("extrinsic", config.gamma, config.extrinsic_coef), *bonus_streams)
+    streams = [Stream("extrinsic", config.gamma), *(replace(stream, coef=1.0) for stream in bonus_streams)]
     parts = make_parts(
         streams,
         lambda: actor_critic.make_net(spec, config, num_values=1),

@@ -10,6 +10,7 @@ one advantage: A = sum_m coef_m A_m.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,8 @@ class Config(ActorCriticConfig):
             are whole columns, and `shared_encoder` must be True.
         teacher_coef: weight, at the start, of the cross-entropy to a teacher's actions (Schmitt et al. 2018, eq. 3,
             https://arxiv.org/abs/1803.03835), where a training has a teacher.
-        teacher_until: part of the training, 0 to 1, over which that weight falls linearly to 0.
+        teacher_until: part of the training, 0 to 1, over which that weight falls linearly to 0; it never rises again,
+            even if the training is made longer.
         shuffle_advantages: gives every transition the advantage of another one: a control, with which nothing can be
             learned.
     """
@@ -62,6 +64,8 @@ class Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.lstm < 0:
+            raise ValueError(f"lstm: expected at least 0, got {self.lstm}")
         check_ranges(self, at_least_1=("num_epochs", "minibatch_size"), above_0=("adam_eps", "clip_coef"))
         if self.teacher_coef < 0 or not 0 < self.teacher_until <= 1:
             raise ValueError(
@@ -94,6 +98,16 @@ class Agent(ActorCriticAgent):
     """PPO, learning from one rollout at a time."""
 
     config: Config
+    _teacher_coef = math.inf  # what the last update gave the teacher
+
+    def state_dict(self) -> dict[str, Any]:
+        """Beside the rest, how far the agent has been weaned from a teacher."""
+        return super().state_dict() | {"teacher_coef": self._teacher_coef}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        super().load_state_dict(state)
+        self._teacher_coef = state.get("teacher_coef", math.inf)
 
     def make_optimiser(self) -> torch.optim.Optimizer:
         """Adam."""
@@ -128,7 +142,8 @@ class Agent(ActorCriticAgent):
         metrics = dict(self.value_target.update(rollout))
         action, behaviour = rollout.action.flatten(), rollout.behaviour_log_prob.flatten()
         taught = None if rollout.taught is None else rollout.taught.flatten()
-        teacher_coef = config.teacher_coef * max(0.0, 1.0 - progress / config.teacher_until)
+        weight = config.teacher_coef * max(0.0, 1.0 - progress / config.teacher_until)
+        self._teacher_coef = min(self._teacher_coef, weight)
         valid = rollout.mask.flatten().nonzero()[:, 0]
         steps: list[Tensor] = []
         if not len(valid):
@@ -145,7 +160,7 @@ class Agent(ActorCriticAgent):
                 if self.net.value_normaliser is not None:
                     self.net.value_normaliser.update(distributed.everyones(targets[valid]), self.net.value_head)
             for rows, logits, raw in self._minibatches(rollout, valid, generator):
-                advice = None if taught is None else (taught[rows], teacher_coef)
+                advice = None if taught is None else (taught[rows], self._teacher_coef)
                 steps.append(
                     self._step(logits, raw, action[rows], behaviour[rows], advantages[rows], targets[rows], advice)
                 )
@@ -160,7 +175,7 @@ class Agent(ActorCriticAgent):
         names = ["approx_kl", "clip_fraction", "entropy", "policy_loss", "value_loss", "grad_norm"]
         if taught is not None:
             names += ["teacher_loss", "teacher_agreement"]
-            metrics["train/teacher_coef"] = teacher_coef
+            metrics["train/teacher_coef"] = self._teacher_coef
         table = torch.stack(steps)
         metrics |= {f"train/{name}": x for name, x in zip(names, table[:, 1:].mean(0).tolist(), strict=True)}
         metrics["train/first_ratio_error"] = table[0, 0].item()

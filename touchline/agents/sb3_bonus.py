@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,8 @@ class BonusVecEnv(VecEnvWrapper):
         self.bonus, self.metrics = bonus, dict[str, float]()
         self._coefs = {stream.name: stream.coef for stream in bonus.streams}
         self._buffer = Buffer(spec, venv.num_envs, unroll_length)
-        self._begin(bonus.initial_carry(venv.num_envs))
+        self._first_carry: Any = None
+        self._begin(None)
 
     def _begin(self, carry: Any) -> None:
         self._carry, self._t = carry, 0
@@ -50,7 +52,9 @@ class BonusVecEnv(VecEnvWrapper):
     def reset(self) -> np.ndarray:
         """Starts all episodes; steps that the bonus has not learned from yet are dropped."""
         observations = self.venv.reset()
-        self._begin(self.bonus.initial_carry(self.num_envs))
+        if self._first_carry is None:  # asked for once: a bonus may count by it how many columns there are
+            self._first_carry = self.bonus.initial_carry(self.num_envs)
+        self._begin(copy.deepcopy(self._first_carry))
         self._buffer.obs[0] = observations
         return observations
 

@@ -16,6 +16,7 @@ holds where episodes may end early, so drills have beta 1 (the paper: 1/2 for ep
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ class Config:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"no {getattr(self, name)!r} in {name}; there are {', '.join(known)}")
-        for name in ("memory_size", "k", "gamma_neg", "random_steps", "train_every", "buffer_steps", "nth_largest"):
+        sizes = ("memory_size", "k", "gamma_neg", "random_steps", "train_every", "buffer_steps", "nth_largest")
+        for name in (*sizes, "num_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
@@ -216,14 +218,29 @@ class EpisodicCuriosity:
         self._keep(rollout)
         if self.steps - self._trained_at >= config.train_every:
             self._trained_at = self.steps
-            metrics |= self._train()
+            learned = self._train()
+            if not learned and not self.ready:
+                warnings.warn(f"episodic_curiosity still pays 0: play so far holds {self._no_pairs()}", stacklevel=2)
+            metrics |= learned
         return metrics
 
+    def _no_pairs(self) -> str:
+        apart = self.config.k * self.config.gamma_neg
+        return (
+            f"no steps of an episode more than {apart} apart; take a smaller k or gamma_neg, or other_episodes above 0"
+        )
+
     def pretrain(self, rollouts: Iterable[Rollout]) -> dict[str, float]:
-        """Trains the network on random play, offline EC; further training leaves it as it is."""
+        """Trains the network on random play, offline EC; further training leaves it as it is.
+
+        Raises:
+            ValueError: the play holds no pairs to learn from; the bonus would be 0 for ever.
+        """
         for rollout in rollouts:
             self._keep(rollout, limited=False)
         metrics = self._train()
+        if not metrics:
+            raise ValueError(f"episodic_curiosity: random play holds {self._no_pairs()}")
         self._finished.clear()
         self._episodes = Episodes(self._filter)
         return metrics

@@ -58,6 +58,9 @@ class Config:
     def __post_init__(self) -> None:
         if not 0.0 <= self.rho <= 1.0:
             raise ValueError(f"rho: expected 0 to 1, got {self.rho}")
+        for name in ("width", "head", "num_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
 
 class _Networks(nn.Module):

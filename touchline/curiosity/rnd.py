@@ -54,6 +54,9 @@ class Config:
     def __post_init__(self) -> None:
         if not 0.0 < self.update_share <= 1.0:
             raise ValueError(f"update_share: expected above 0 and at most 1, got {self.update_share}")
+        for name in ("width", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
 
 class RandomNetworkDistillation:
