@@ -17,7 +17,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
+from itertools import combinations, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -206,23 +206,26 @@ class League:
         return ObservingPolicy(policy, "league")
 
     def _rate(self, name: str, players: Mapping[str, Any], env_steps: int) -> None:
-        """Rated games of a new member against every anchor and some of the pool."""
+        """Rated games of a new member against every anchor and some of the pool, with anchors in place of members that
+        the pool does not have yet: ratings on joining rest on equally many games."""
         self.ratings.add(name)
         others = sorted(player for player in players if player != name and player in self.ratings.names)
         drawn = self._random.permutation(len(others))[: self.config.rated_past]
-        points = {}
-        for rival in (*self.config.anchors, *(others[i] for i in drawn)):
+        past = [others[i] for i in drawn]
+        missing = islice(cycle(self.config.anchors), self.config.rated_past - len(past))
+        points: dict[str, list[float]] = {}
+        for rival in (*self.config.anchors, *past, *missing):
             number = FIRST_RATING_SEED + 1 + (self.generation - 1) % 699
             differences = self._games(players[name], players.get(rival, rival), number)
             for difference in differences:
                 self.ratings.record(name, rival, difference)
-            points[rival] = float(np.mean([(np.sign(difference) + 1) / 2 for difference in differences]))
+            points.setdefault(rival, []).extend((np.sign(difference) + 1) / 2 for difference in differences)
         rating = self.ratings.of(name)
         row = {"generation": self.generation, "env_steps": env_steps, "member": name}
         row |= {"mu": round(rating.mu, 3), "sigma": round(rating.sigma, 3), "ordinal": round(rating.ordinal, 3)}
-        row |= {f"points_against_{rival}": points[rival] for rival in self.config.anchors}
-        past = [points[others[i]] for i in drawn]
-        self.rows.append(row | {"points_against_past": float(np.mean(past)) if past else ""})
+        row |= {f"points_against_{rival}": float(np.mean(points[rival])) for rival in self.config.anchors}
+        against_past = [float(np.mean(points[rival])) for rival in past]
+        self.rows.append(row | {"points_against_past": float(np.mean(against_past)) if past else ""})
 
     def _exploiter(self, run: Run, weights: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """One that has learned, beginning as the newest self, to beat that one alone."""
@@ -251,7 +254,7 @@ class League:
     def _crown(self, run: Run) -> None:
         """Who had the highest conservative rating on joining is champion; it stays in the pool, its policy on disk.
 
-        The rating on joining, because all have played alike many games then; later ones make the old more certain.
+        The rating on joining, because all have played equally many games then; later ones make the old more certain.
         """
         joined = {row["member"]: row["ordinal"] for row in self.rows}
         pools = [one.pool for one in run.opponents]
