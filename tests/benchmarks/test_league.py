@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from touchline import checkpoint, training
 from touchline.benchmarks import evaluate, league
 from touchline.benchmarks.league import LeagueConfig, run_league
+from touchline.benchmarks.ratings import Ratings
 from touchline.processes import alone
 
 pytestmark = pytest.mark.engine
@@ -139,6 +141,28 @@ def test_another_config_on_the_same_folder_is_refused(held, short):
     out, *_, fields = held
     with pytest.raises(ValueError, match="other settings"):
         run_league(config(short, out, **fields, seed=1))
+
+
+def test_settings_that_trained_nothing_may_be_corrected(tmp_path, short):
+    right = config(short, tmp_path / "league", total_steps=4 * UPDATE, generation_steps=4 * UPDATE)
+    with pytest.raises(ValueError, match="egocentrik"):
+        run_league(replace(right, anchors=("random", "idle"), train=right.train | {"observation": "egocentrik"}))
+    assert run_league(right)["env_steps"] == 4 * UPDATE
+
+
+def test_every_member_joins_after_equally_many_rated_games(tmp_path, short, monkeypatch):
+    played, record = Counter(), Ratings.record
+
+    def counted(self, first, second, difference):
+        played[first] += 1
+        record(self, first, second, difference)
+
+    monkeypatch.setattr(Ratings, "record", counted)
+    fields = {"total_steps": 4 * UPDATE, "generation_steps": UPDATE, "rated_past": 2, "capacity": 5}
+    run_league(config(short, tmp_path, **fields))
+    joined = rows(tmp_path)
+    assert [played[row["member"]] for row in joined] == [2 * (3 + 2)] * 4, "two games against anchors and past selves"
+    assert [row["points_against_past"] == "" for row in joined] == [True, False, False, False]
 
 
 def test_both_sides_are_played_and_goals_count_for_who_scored_them(short, tmp_path, monkeypatch):

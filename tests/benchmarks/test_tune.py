@@ -229,6 +229,13 @@ def test_more_trials_may_be_asked_for_and_other_settings_are_refused(tmp_path):
         run(config)
 
 
+def test_settings_that_trained_nothing_may_be_corrected(tmp_path):
+    right = search(tmp_path, trials=1, race=False, total_steps=1024)
+    with pytest.raises(ValueError, match="batch_size: expected at least 1"):
+        run(replace(right, train=right.train | {"bonus": ("rnd",), "bonus_config": {"rnd": {"batch_size": 0}}}))
+    assert run(right) and len(study_of(right).trials) == 1
+
+
 def test_a_training_in_which_no_episode_ends_fails_and_the_search_goes_on(tmp_path):
     class Never(Action):
         terminates_after = 0

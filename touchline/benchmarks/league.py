@@ -326,12 +326,14 @@ def run_league(
     out = Path(config.out)
     plain = json.dumps(asdict(config), indent=2) + "\n"
     settings = out / "league.json"
+    main = Path(config.out, "main")
     if settings.exists() and json.loads(settings.read_text()) != json.loads(plain):
-        raise ValueError(f"{out} holds a league with other settings: see {settings}, or give another folder")
+        if (main / "checkpoint.pt").exists():
+            raise ValueError(f"{out} holds a league with other settings: see {settings}, or give another folder")
+        (out / "anchors.json").unlink(missing_ok=True)  # of a league that never was
     league = League(config, tell=tell)  # which may refuse what the config names: the folder is not this league's yet
     out.mkdir(parents=True, exist_ok=True)
     settings.write_text(plain)
-    main = Path(config.out, "main")
     if (main / "checkpoint.pt").exists():
         return training.resume(main, trackers=trackers, companions=[league])
     return training.train(config.train_config(), trackers=trackers, companions=[league])

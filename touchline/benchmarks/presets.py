@@ -44,9 +44,11 @@ _PAPER_NOTE = (
 )
 
 _APEX_NOTE = (
-    "Settings of Horgan et al. 2018 (https://arxiv.org/abs/1803.00933) on the mini maps of Kurach et al. 2020, whose "
-    "own Ape-X settings we have not seen: batch 512, 3 steps, centred RMSProp, 50k transitions before learning; "
-    "differs: tied to playing by a replay ratio, 1M instead of 2M transitions, orthogonal initialisation."
+    "Settings of Horgan et al. 2018 (https://arxiv.org/abs/1803.00933) on the mini maps of Kurach et al. 2020: batch "
+    "512, 3 steps, centred RMSProp, 50k transitions before learning. Kurach et al. are said to have tuned the learning "
+    "rate to 1.475e-5 (scoring) or 1.15e-5 (checkpoints) and the discount to 0.999, with 150 actors; the rest of their "
+    "settings we have not seen, so these are Horgan's own. Also differs: tied to playing by a replay ratio, 1M instead "
+    "of 2M transitions, orthogonal initialisation."
 )
 
 _SEED_IMPALA = {"unroll_length": 32, "batch_size": 32, "gamma": 0.997, "shared_encoder": True, "max_grad_norm": 1e9}

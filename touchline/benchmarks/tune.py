@@ -508,13 +508,16 @@ def _fail(study: optuna.Study, trial: FrozenTrial, why: str) -> None:
 
 
 def _same_search(config: TuneConfig, space: Space) -> None:
-    """Refuses a folder with other settings; `trials` and `episodes` may change."""
+    """Refuses a folder with other settings, unless nothing has been trained with them; `trials` and `episodes` may
+    change."""
     path = Path(config.out, "tune.json")
     plain = {**asdict(config), "space": {name: list(values) for name, values in space.items()}}
     plain = json.loads(json.dumps({k: v for k, v in plain.items() if k not in ("trials", "episodes", "out")}))
     if path.exists() and (saved := json.loads(path.read_text())) != plain:
-        names = ", ".join(name for name in plain if saved.get(name) != plain[name])
-        raise ValueError(f"{path.parent} holds a search with another {names}: see {path}, or give another --out")
+        if any(path.parent.glob("trial-*/checkpoint.pt")):
+            names = ", ".join(name for name in plain if saved.get(name) != plain[name])
+            raise ValueError(f"{path.parent} holds a search with another {names}: see {path}, or give another --out")
+        path.with_name("study.db").unlink(missing_ok=True)
     path.write_text(json.dumps(plain, indent=2) + "\n")
 
 
