@@ -74,6 +74,12 @@ def saved_config(run: Path | str) -> TrainConfig:
     return config_of(TrainConfig, json.loads(Path(run, "config.json").read_text()))
 
 
+def steps_before_learning(run: Path | str) -> int:
+    """Environment steps of the random play that a run's exploration modules learned from."""
+    saved = Path(run, BONUSES)
+    return checkpoint.load(saved)["offset"] if saved.exists() else 0
+
+
 def check(config: TrainConfig) -> None:
     """Refuses what SB3 has no place for, with what to do."""
     name = sb3_name(config.agent)

@@ -202,6 +202,8 @@ def test_random_play_of_a_bonus_counts(tmp_path):
     settings = config(tmp_path, bonus=("episodic_curiosity",), bonus_config={"episodic_curiosity": offline})
     result = train(dataclasses.replace(settings, total_steps=600), make_envs=corridors)
     assert 600 <= result["env_steps"] < 632, "512 of them before SB3's"
+    learned = load_model(result["checkpoint"]).num_timesteps
+    assert sb3_training.steps_before_learning(result["run"]) + learned == result["env_steps"]
 
 
 def test_a_checkpoint_is_written_on_the_way_and_a_stop_leaves_one(tmp_path, monkeypatch):
@@ -324,7 +326,8 @@ def test_sb3_learns_against_an_opponent_of_ours(tmp_path):
     result = train(config(tmp_path, scenario="5_vs_5", opponent=("random",), torch_threads=1))
     assert result["env_steps"] == 64
     assert json.loads((result["run"] / "config.json").read_text())["right"] == 1
-    assert load_policy(result["run"], trust=True).observation == "egocentric"
+    policy = load_policy(result["run"], trust=True)
+    assert (policy.observation, policy.trained_steps) == ("egocentric", 64)
 
 
 def test_a_resumed_replay_is_filled_with_random_play_before_it_is_learned_from(tmp_path, monkeypatch):

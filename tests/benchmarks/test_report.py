@@ -17,9 +17,18 @@ from matplotlib.figure import Figure
 from report_folders import EPISODES, make_match, make_run
 from rliable import metrics
 
-from touchline import cli
-from touchline.benchmarks import published, report, report_figures, report_runs, report_statistics, report_tables
+from touchline import cli, training
+from touchline.benchmarks import (
+    evaluate,
+    published,
+    report,
+    report_figures,
+    report_runs,
+    report_statistics,
+    report_tables,
+)
 from touchline.benchmarks.report_runs import SUCCESS, WINDOW
+from touchline.train_config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 CLOSE, THREE = "academy_empty_goal_close", "academy_3_vs_1_with_keeper"
@@ -494,3 +503,15 @@ def test_a_policy_judged_before_its_training_ended_is_no_result(tmp_path):
     troubles = {run.folder.rpartition("/")[2]: (run.result is None, run.trouble) for run in runs}
     assert troubles["ppo-0"] == (False, "")
     assert troubles["ppo-1"][0] and troubles["ppo-1"][1].startswith("evaluated after 1,024 of ")
+
+
+@pytest.mark.engine
+def test_an_evaluation_knows_how_long_its_policy_was_trained(tmp_path):
+    small = {"unroll_length": 8, "num_epochs": 1, "policy_hidden": (8,), "value_hidden": (8,)}
+    config = TrainConfig(total_steps=64, num_envs=4, num_threads=1, out=str(tmp_path / "ppo-0"), agent_config=small)
+    run = training.train(config)["run"]
+    result = evaluate.evaluate(run, config.scenario, episodes=2, num_threads=1)
+    evaluate.write_json([result], run / "eval.json")
+    assert report_runs.read([tmp_path])[0][0].trouble == ""
+    training.resume(run, total_steps=640)
+    assert report_runs.read([tmp_path])[0][0].trouble == "evaluated after 64 of 640 steps"

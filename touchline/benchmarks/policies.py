@@ -155,6 +155,11 @@ class ObservingPolicy:
         self.stack: int | None = _made_for(player, "stack")
         self.action_set: str | None = _made_for(player, "action_set")
 
+    @property
+    def trained_steps(self) -> int | None:
+        """Environment steps of its training; None where a player does not say."""
+        return getattr(self._player, "trained_steps", None)
+
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
         begin = getattr(self._player, "begin", None)
         if begin is not None:
@@ -259,13 +264,20 @@ class Sb3Policy(_Forgetful):
         from touchline.networks import torch_threads  # torch, only where it is needed
 
         self.name = path.name
-        self._model, self._threads = load_model(zip_of(path)), torch_threads
+        self._path, self._model, self._threads = path, load_model(zip_of(path)), torch_threads
         self.action_set: str | None = _action_set_of(path, getattr(self._model.action_space, "n", None))
         self.observation, self.stack = _observation_of(path, self._model.observation_space.shape)
         kind = type(self._model).__name__
         self._masked, self._recurrent = kind == "MaskablePPO", kind == "RecurrentPPO"
         self._memory: Any = None
         self._begun = np.zeros(0, bool)
+
+    @property
+    def trained_steps(self) -> int:
+        """Environment steps of its training; in a run directory, random play of exploration modules among them."""
+        from touchline.sb3_training import steps_before_learning
+
+        return self._model.num_timesteps + steps_before_learning(self._path)
 
     def begin(self, mask: np.ndarray, seeds: np.ndarray) -> None:
         """Where episodes begin, a recurrent model forgets. A batch of another size begins with all of its matches."""
