@@ -179,10 +179,21 @@ def test_runs_with_other_settings_do_not_go_into_one_row(tmp_path):
         next(suites.run_suite(changed, tmp_path, make_envs=toy, judge=judge))
     path = tmp_path / "toy/ppo-0/config.json"
     saved = json.loads(path.read_text())
-    saved["double_buffer"] = None  # as configs of before it was filled in
-    del saved["stagger"], saved["agent_config"]["num_epochs"]
-    path.write_text(json.dumps(saved))
-    suites.refuse_other_settings(changed, tmp_path)
+
+    def check(suite=SUITE, agent_config=saved["agent_config"], **changes):
+        path.write_text(json.dumps(saved | {"agent_config": agent_config} | changes))
+        suites.refuse_other_settings(suite, tmp_path)
+
+    check(double_buffer=None)  # as configs of before it was filled in
+    del saved["stagger"], saved["agent_config"]["clip_coef"]
+    check()
+    with pytest.raises(ValueError, match=r"agent_config.shuffle_advantages True there and False here"):
+        check(agent_config=saved["agent_config"] | {"shuffle_advantages": True})
+    taught = replace(SUITE, variants=SUITE.variants | {"ppo": SUITE.variants["ppo"] | {"teacher": "chaser"}})
+    with pytest.raises(ValueError, match=r"teacher None there and 'chaser' here"):
+        check(taught, teacher=None)
+    with pytest.raises(ValueError, match=r"bonus_config.rnd \{'update_share': 1.0\} there and None here"):
+        check(bonus_config={"rnd": {"update_share": 1.0}})
 
 
 def test_results_in_the_repository_are_of_their_suites():

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from touchline import scenarios, training
+from touchline import plugins, scenarios, training
 from touchline.benchmarks import evaluate
 from touchline.processes import claim
 from touchline.run_folders import MetricsFile
 from touchline.tracking import Tracker
-from touchline.train_config import TrainConfig
+from touchline.train_config import TrainConfig, sb3_name
 
 
 @dataclass(frozen=True)
@@ -326,14 +326,17 @@ def refuse_other_settings(suite: Suite, out: Path | str) -> None:
         path = Path(config.out, "config.json")
         if not path.exists():
             continue
-        saved, wanted = json.loads(path.read_text()), json.loads(json.dumps(asdict(config.resolved())))
+        whole = config.resolved()
+        saved, wanted = (_complete(one, whole.agent) for one in (json.loads(path.read_text()), asdict(whole)))
         if saved["total_steps"] != wanted["total_steps"]:
             raise ValueError(
                 f"{config.out} is a run of {saved['total_steps']:,} environment steps, and {config.total_steps:,} are "
                 "asked for: runs of different lengths do not go into one table; give another --out, or that --budget"
             )
         for name in ("out", "num_threads", "torch_threads"):
-            saved.pop(name, None)
+            del saved[name]
+        if saved["double_buffer"] is None:  # as configs had it before it was filled in
+            del saved["double_buffer"]
         if lines := _differences(saved, wanted):
             raise ValueError(
                 f"{config.out} is a run with other settings, which do not go into one row: {'; '.join(lines)}; "
@@ -341,14 +344,21 @@ def refuse_other_settings(suite: Suite, out: Path | str) -> None:
             )
 
 
+def _complete(config: dict[str, Any], agent: str) -> dict[str, Any]:
+    """A config as JSON has it, with the defaults of all that it does not name, the agent's among them."""
+    agent_config = {} if sb3_name(agent) else asdict(plugins.load("agents", agent).Config())
+    whole = asdict(TrainConfig()) | config | {"agent_config": agent_config | config["agent_config"]}
+    return json.loads(json.dumps(whole))
+
+
 def _differences(saved: dict[str, Any], wanted: dict[str, Any], within: str = "") -> list[str]:
-    """What both say, and say differently. A run says nothing of what was its default, or not there yet."""
+    """What a saved config says differently; of bonuses it says nothing of what was their default."""
     lines = []
-    for name in (name for name in wanted if saved.get(name) is not None):
-        if isinstance(saved[name], dict) and isinstance(wanted[name], dict):
-            lines += _differences(saved[name], wanted[name], f"{within}{name}.")
-        elif saved[name] != wanted[name]:
-            lines.append(f"{within}{name} {saved[name]!r} there and {wanted[name]!r} here")
+    for name, value in saved.items():
+        if isinstance(value, dict) and isinstance(wanted.get(name), dict):
+            lines += _differences(value, wanted[name], f"{within}{name}.")
+        elif value != wanted.get(name):
+            lines.append(f"{within}{name} {value!r} there and {wanted.get(name)!r} here")
     return lines
 
 
