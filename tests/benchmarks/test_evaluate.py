@@ -400,11 +400,25 @@ def test_who_knows_the_ai_as_an_action_meets_who_does_not():
         play("builtin_ai", opponent=away, right=1)
 
 
-def test_two_sides_of_one_name_may_not_want_different_observations():
-    home, away = Always(), Always()
-    home.observation, away.observation = "egocentric", "simple115v2"
-    with pytest.raises(ValueError, match="different values of observation: always 'egocentric', always 'simple115v2'"):
-        play(home, opponent=away, right=1)
+def test_every_side_sees_the_matches_in_its_own_observation():
+    class Noting(Always):
+        def act(self, observations, state, side):
+            self.seen = [*getattr(self, "seen", []), observations.copy()]
+            return super().act(observations, state, side)
+
+    maker, home, away = Maker(), Noting(), Noting()
+    home.observation, away.observation, away.stack = "egocentric", "simple115v2", 2
+    result = play(home, opponent=away, right=1, make=maker)
+    options = maker.made[0].options
+    assert (options["observation"], options["stack"], result.observation) == ("egocentric", 1, "egocentric")
+    steps, matches = np.concatenate(home.seen)[:, 1], np.concatenate(away.seen)
+    ball, before = matches[:, 88 + 115], matches[:, 88]
+    assert matches.shape[1:] == (230,) and steps.max() > 2
+    assert ball == pytest.approx(-steps / 100) and before == pytest.approx(-np.maximum(steps - 1, 0) / 100)
+    script = Maker()
+    play("random", opponent=away, right=1, make=script)
+    options = script.made[0].options
+    assert (options["observation"], options["stack"]) == ("simple115v2", 2), "a script has no wish"
 
 
 @pytest.mark.parametrize(

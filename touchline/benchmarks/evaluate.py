@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -33,8 +33,12 @@ from touchline import scenarios
 from touchline.benchmarks.policies import Policy, against, checked_actions, is_engine, load_policy
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.actions import num_actions
+from touchline.envs.simulator import MatchState
 from touchline.replay import ReplayWriter
 from touchline.types import Scenario
+
+if TYPE_CHECKING:
+    from touchline.envs.side_view import SideView
 
 FIRST_EVALUATION_SEED = 1_000_000_000
 BUILTIN = "built-in AI"
@@ -242,7 +246,7 @@ def evaluate(
         seed: number of the evaluation, 0 to 999; other numbers play other, disjoint seeds.
         num_envs: B matches at once; it changes the speed, not the result.
         observation, stack, action_set: None takes what the policy says it was made for, or else
-            "simple115v2", 1 and "default".
+            "simple115v2", 1 and "default". An opponent that says so sees the matches in its own observation.
         left: agents of the policy's side, which is the left one unless `side` says otherwise.
         right, opponent: agents of the other side and who drives them; none is the built-in AI, and so is
             `builtin_ai:0.6`, at that difficulty.
@@ -276,8 +280,8 @@ def evaluate(
     home = _policy(policy, left, 0, trust)
     away = None if opponent is None else _policy(opponent, right, 1, trust)
     players = [home] if away is None else [home, away]
-    observation = observation or _agreed("observation", players, "simple115v2")
-    stack = stack or _agreed("stack", players, 1)
+    shown = home if away is None or home.observation or home.stack else away
+    observation, stack = observation or shown.observation or "simple115v2", stack or shown.stack or 1
     if action_set is None:  # "v2" has all that "default" has
         made_for = {player.action_set for player in players}
         action_set = "v2" if "v2" in made_for else "default"
@@ -310,9 +314,13 @@ def evaluate(
             auto_reset=False,
         )
         parts = {"left": slice(0, counts[0]), "right": slice(counts[0], sum(counts))}
-        sides = [(player, where, parts[where]) for player, where in zip(players, (own, _other(own)), strict=False)]
         before = len(rows)
         try:
+            sides = [_Side(home, own, parts[own])]
+            if away is not None:
+                other, there = _other(own), {"observation": observation, "stack": stack}
+                view = _view(away, other, right, envs.simulator.state, **there)
+                sides.append(_Side(away, other, parts[other], view))
             more, kept = _play(
                 envs,
                 sides,
@@ -373,19 +381,32 @@ def _policy(policy: str | Path | Policy, num_players: int, seed: int, trust: boo
     return policy
 
 
-def _agreed(name: str, players: Sequence[Policy], default: Any) -> Any:
-    """What all players that care about `name` want."""
-    wanted = [(player.name, getattr(player, name, None)) for player in players]
-    values = {value for _, value in wanted if value is not None}
-    if len(values) > 1:
-        each = ", ".join(f"{player} {value!r}" for player, value in wanted)
-        raise ValueError(f"the two sides need different values of {name}: {each}")
-    return values.pop() if values else default
+def _view(
+    player: Policy, side: str, num_players: int, state: MatchState, *, observation: str, stack: int
+) -> SideView | None:
+    """A player's own view of the matches; None where any view will do, or the one that is there."""
+    if player.observation is None and player.stack is None:
+        return None
+    own = (player.observation or observation, player.stack or 1)
+    if own == (observation, stack):
+        return None
+    from touchline.envs.side_view import SideView  # numba, only where it is needed
+
+    return SideView(state, side, num_players, observation=own[0], stack=own[1])
+
+
+class _Side(NamedTuple):
+    """Who plays on a side ("left" or "right"), which agents it drives, and its view where it has one of its own."""
+
+    player: Policy
+    name: str
+    part: slice
+    view: SideView | None = None
 
 
 def _play(
     envs: Any,
-    sides: Sequence[tuple[Policy, str, slice]],
+    sides: Sequence[_Side],
     seeds: np.ndarray,
     numbers: np.ndarray,
     *,
@@ -397,9 +418,10 @@ def _play(
     """The episodes `numbers` [K], match i playing the i-th, (i+B)-th, ... of them: their rows, and traces of those
     below `replays`. Of `sides` the first is the policy's."""
     size, total = envs.num_envs, len(numbers)
-    num_players = sum(part.stop - part.start for _, _, part in sides)
-    _, own, own_part = sides[0]
-    drivers = {side: player.name for player, side, _ in sides}
+    num_players = sum(side.part.stop - side.part.start for side in sides)
+    own, own_part = sides[0].name, sides[0].part
+    drivers = {side.name: side.player.name for side in sides}
+    views = [side.view for side in sides if side.view is not None]
     place = np.arange(size)  # of the episode that each match plays, in `numbers`; from `total` on it idles
     returns = np.zeros(size, np.float32)
     rows: dict[int, dict[str, Any]] = {}
@@ -413,8 +435,10 @@ def _play(
         starts = np.where(starting, seeds[episode], -1)
         returns[mask] = 0.0
         observations, _ = envs.reset(seed=starts, options={"reset_mask": mask})
-        for player, _, _ in sides:
-            player.begin(starting, starts)
+        for view in views:
+            view.begin(np.flatnonzero(mask))
+        for side in sides:
+            side.player.begin(starting, starts)
         for i in np.flatnonzero(starting & (episode < replays)):
             writers[i] = ReplayWriter(
                 **about,
@@ -430,10 +454,13 @@ def _play(
     while len(rows) < total:
         actions = np.empty((size, num_players), np.int32)
         estimates: Mapping[str, np.ndarray] = {}
-        for player, side, part in sides:
-            seen = observations if num_players == 1 else observations[:, part]
-            if num_players > 1 and part.stop - part.start == 1:
-                seen = seen[:, 0]
+        for player, side, part, view in sides:
+            if view is not None:
+                seen = view.shown
+            else:
+                seen = observations if num_players == 1 else observations[:, part]
+                if num_players > 1 and part.stop - part.start == 1:
+                    seen = seen[:, 0]
             if writers and side == own and hasattr(player, "value_estimates"):
                 estimates = player.value_estimates(seen)  # before it acts: its memory is then that of this step
             actions[:, part] = checked_actions(
@@ -444,6 +471,8 @@ def _play(
             )
         played = envs.simulator.seeds.copy()
         observations, rewards, terminated, truncated, info = envs.step(actions[:, 0] if num_players == 1 else actions)
+        for view in views:
+            view.push(np.arange(size))
         # Of several agents the first of the policy's.
         paid = {name: _of_agent(x, own_part.start) for name, x in info.get("reward_terms", {}).items()}
         returns += _of_agent(rewards, own_part.start)

@@ -447,8 +447,7 @@ class _Leg:
             while running.any():
                 actions = []
                 for side, policy, view in zip(SIDES, self._policies, views, strict=True):
-                    seen = view.observations[:, 0] if players == 1 else view.observations
-                    actions.append(policy.act(seen, state, side))
+                    actions.append(policy.act(view.shown, state, side))
                 running &= ~self._step(envs, views, np.concatenate(actions, axis=1), running)
         except Forfeit:
             for game, writer in self._writers.items():

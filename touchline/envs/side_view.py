@@ -41,6 +41,11 @@ class SideView:
         self._stack = FrameStack(*size, self._observe.shape, self._observe.dtype, stack) if stack > 1 else None
         self.observations = self._frame if self._stack is None else self._stack.stacked
 
+    @property
+    def shown(self) -> np.ndarray:
+        """What a policy of this side is given: [B, *obs] where it drives one agent, otherwise [B, N, *obs]."""
+        return self.observations[:, 0] if self.observations.shape[1] == 1 else self.observations
+
     def begin(self, rows: np.ndarray) -> None:
         """New episodes have started in matches `rows` [K]."""
         self._observe.write(self._state, rows, self._frame)
