@@ -136,6 +136,19 @@ def test_the_only_reward_term_is_not_shown_twice_and_more_series_are():
 # ---- what happened ------------------------------------------------------------------------------------------------
 
 
+def test_the_page_is_of_the_policy_where_it_plays_on_the_right_against_agents():
+    states = blank(5)
+    states.get("right_score")[3:] = 1
+    replay = replay_of(states, agents=2)
+    replay.rewards[:, 1] *= -1
+    series = {"reward/scoring": replay.rewards[:, 1]}
+    about, data = pack(replace(replay, agent=1, series=series))
+    assert about["agent"] == 1 and about["series"] == ["reward/scoring"], "its only term, and not the opponent's reward"
+    assert unpack(about, data)["reward/scoring"].tolist() == [0, 0, 1, 0, 0]
+    with pytest.raises(ValueError, match="an agent from 0 to 1, got 2"):
+        replace(replay, agent=2)
+
+
 def test_every_kind_of_event_is_found_at_its_step():
     states = blank(12)
     teams, players = states.get("ball_owned_team"), states.get("ball_owned_player")
@@ -356,6 +369,17 @@ def test_two_policies_stand_side_by_side_and_under_each_other_on_a_phone(chromiu
     assert left == right
     assert top < below
     assert chromium.run("return touchline.errors") == []
+
+
+def test_the_policys_own_player_and_action_are_told_where_it_plays_on_the_right(chromium, tmp_path):
+    states = blank(5)
+    states.get("right_controlled")[:, 0] = 7
+    replay = replay_of(states, agents=2)
+    replay.actions[:] = [1, 12]  # left: left, right: shot
+    chromium.screen(1280, 800)
+    chromium.open(write_html(replace(replay, agent=1), tmp_path / "right.html"))
+    told = chromium.run("return document.querySelector('.facts').textContent")
+    assert "2 controlled; first on the right is 8" in told and "action shot" in told
 
 
 @pytest.mark.parametrize("width", [360, 390, 844])

@@ -32,12 +32,12 @@ def played(steps=5, *, terminated=True, truncated=False, changes=None, **about) 
 
 
 def test_a_replay_reads_back_as_it_was_written(tmp_path):
-    replay = played(policies=("runs/ppo", "random"), episode=3)
+    replay = played(policies=("runs/ppo", "random"), episode=3, agent=1)
     again = Replay.load(replay.save(tmp_path / "deep" / "trace.npz"))
     for name in ("floats", "ints", "actions", "rewards"):
         assert np.array_equal(getattr(again, name), getattr(replay, name))
         assert getattr(again, name).dtype == getattr(replay, name).dtype
-    for name in ("scenario", "backend", "seed", "terminated", "truncated", "policies", "episode"):
+    for name in ("scenario", "backend", "seed", "terminated", "truncated", "policies", "episode", "agent"):
         assert getattr(again, name) == getattr(replay, name)
     assert again.series.keys() == {"value"}
     assert again.series["value"] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
@@ -98,6 +98,11 @@ def test_a_newer_version_asks_for_an_update_instead_of_misreading(tmp_path):
     path = rewritten(played().save(tmp_path / "trace.npz"), '"version": 1', '"version": 9')
     with pytest.raises(ReplayError, match="version 9; this touchline reads up to 1"):
         Replay.load(path)
+
+
+def test_a_trace_of_before_it_named_its_agent_is_of_the_first(tmp_path):
+    path = rewritten(played(agent=1).save(tmp_path / "trace.npz"), '"agent"', '"agen_"')
+    assert Replay.load(path).agent == 0
 
 
 def test_a_trace_outlives_a_change_of_the_state_layout(tmp_path):

@@ -64,7 +64,7 @@ def write_html(
         versus: as many episodes of somebody else, shown beside the first ones step by step.
         titles: names of the episodes; None is "Episode 1" and so on.
         series: for each of `replays` more named float series [T] for strips under the timeline; their own
-            (`Replay.series`) and the first agent's rewards are shown in any case.
+            (`Replay.series`) and the rewards of the policy's first agent are shown in any case.
     """
     path = Path(path)
     if path.suffix != ".html":
@@ -136,6 +136,7 @@ def pack(replay: Replay, *, series: Mapping[str, np.ndarray] | None = None) -> t
         "names": [Path(n).name or side for n, side in zip(replay.policies, ("Left", "Right"), strict=True)],
         "counts": counts,
         "agents": agents,
+        "agent": replay.agent,
         "keepers": [
             np.flatnonzero(replay.states.get(f"{side}_role")[0, :count] == 0).tolist()
             for side, count in zip(("left", "right"), counts, strict=True)
@@ -187,12 +188,13 @@ def _channels(replay: Replay, counts: Sequence[int]) -> tuple[dict[str, np.ndarr
 
 
 def _series(replay: Replay, more: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The strips [T]: the first agent's reward, then what the replay and the caller have."""
+    """The strips [T]: the reward of the policy's first agent, then what the replay and the caller have."""
     named = {**replay.series, **more}
     for name, values in named.items():
         if np.shape(values) != (replay.num_steps,):
             raise ValueError(f"expected series {name!r} [T] = ({replay.num_steps},), got {np.shape(values)}")
-    total = replay.rewards[:, 0] if replay.rewards.shape[1] else np.zeros(replay.num_steps, np.float32)
+    paid = replay.num_steps and replay.rewards.shape[1]
+    total = replay.rewards[:, replay.agent] if paid else np.zeros(replay.num_steps, np.float32)
     terms = [values for name, values in named.items() if name.startswith("reward/")]
     if len(terms) == 1 and np.array_equal(terms[0], total):  # the only term says it all
         return named

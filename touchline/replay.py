@@ -53,6 +53,8 @@ class Replay:
         policies: (left, right) names of who played.
         series: named float series [T] for later strips (values, bonuses).
         episode: number of the episode in its evaluation or match, from 0.
+        agent: 0 to N - 1, the first agent of the policy that the trace is of: not 0 where that plays on the right
+            against agents. `series` are its numbers.
     """
 
     scenario: str
@@ -67,6 +69,7 @@ class Replay:
     policies: tuple[str, str] = ("", "built-in AI")
     series: Mapping[str, np.ndarray] = field(default_factory=dict)
     episode: int = 0
+    agent: int = 0
 
     def __post_init__(self) -> None:
         steps = len(self.actions)
@@ -81,6 +84,8 @@ class Replay:
         for name, (array, shape) in expected.items():
             if array.shape != shape:
                 raise ValueError(f"expected {name} {shape} for T = {steps} steps, got {array.shape}")
+        if steps and not 0 <= self.agent < max(1, self.actions.shape[1]):
+            raise ValueError(f"expected an agent from 0 to {self.actions.shape[1] - 1}, got {self.agent}")
 
     @property
     def num_steps(self) -> int:
@@ -125,6 +130,7 @@ class Replay:
             "backend": self.backend,
             "seed": int(self.seed),
             "episode": int(self.episode),
+            "agent": int(self.agent),
             "terminated": bool(self.terminated),
             "truncated": bool(self.truncated),
             "policies": list(self.policies),
@@ -177,6 +183,7 @@ class Replay:
                 policies=(str(about["policies"][0]), str(about["policies"][1])),
                 series={name: arrays[f"series_{i}"] for i, name in enumerate(about["series"])},
                 episode=int(about["episode"]),
+                agent=int(about.get("agent", 0)),  # older traces do not say
             )
         except (FileNotFoundError, IsADirectoryError, PermissionError, ReplayError):
             raise
@@ -241,6 +248,7 @@ class ReplayWriter:
         index: int = 0,
         policies: tuple[str, str] = ("", "built-in AI"),
         episode: int = 0,
+        agent: int = 0,
     ) -> None:
         self._about = {
             "scenario": scenario,
@@ -248,6 +256,7 @@ class ReplayWriter:
             "seed": int(seed),
             "policies": policies,
             "episode": int(episode),
+            "agent": int(agent),
         }
         self._floats = [np.array(state.floats[index])]
         self._ints = [np.array(state.ints[index])]

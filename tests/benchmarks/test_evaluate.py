@@ -353,6 +353,7 @@ def test_replays_from_both_sides_name_who_played_where(tmp_path):
     result = evaluate("random", "5_vs_5", **options, episodes=4, make_vec=Maker())
     replays = sorted((Replay.load(path) for path in result.replays), key=lambda replay: replay.episode)
     assert [replay.policies for replay in replays] == [("random", "idle"), ("random", "idle"), ("idle", "random")]
+    assert [replay.agent for replay in replays] == [0, 0, 1]
 
 
 def test_a_drill_is_played_from_the_left():

@@ -447,6 +447,7 @@ def _play(
                 index=i,
                 policies=(drivers.get("left", BUILTIN), drivers.get("right", BUILTIN)),
                 episode=int(episode[i]),
+                agent=own_part.start,
             )
         return observations
 
