@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -417,6 +418,21 @@ def test_names_in_a_page_are_text_and_never_markup(tmp_path):
     make_run(tmp_path / "runs", "<b>x", CLOSE, 0, 100)
     html, _ = written([tmp_path / "runs"], tmp_path / "out")
     assert "<b>x" not in html and "&lt;b&gt;x" in html
+
+
+def test_a_link_in_a_config_is_a_link_and_nothing_else(tmp_path):
+    class Links(HTMLParser):
+        found: ClassVar = []
+
+        def handle_starttag(self, tag, attributes):
+            self.found += [dict(attributes)] if tag == "a" else []
+
+    device = """[me](https://a"onmouseover="document.title=1"x='y)"""
+    make_run(tmp_path / "runs", "ppo", CLOSE, 0, 100, device=device)
+    parser = Links()
+    parser.feed(written([tmp_path / "runs"], tmp_path / "out")[0])
+    assert {"href": device[5:-1], "rel": "noreferrer"} in parser.found
+    assert {name for link in parser.found for name in link} <= {"href", "rel"}
 
 
 def test_numbers_that_people_read_are_not_shortened_with_the_coordinates(tmp_path):

@@ -147,7 +147,7 @@ def _html_table(table: Table) -> str:
 
 
 def _inline(text: str) -> str:
-    text = escape(text, quote=False).replace("\n", "<br>")
+    text = escape(text).replace("\n", "<br>")
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
     text = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
     return re.sub(r"\[([^\]]+)\]\((https?://[^)\s]+)\)", r'<a href="\2" rel="noreferrer">\1</a>', text)
