@@ -69,7 +69,8 @@ def root(tmp_path):
     """A folder with runs, one of them with a name that is a script, a league, a tournament and replays."""
     root = tmp_path / "runs"
     for seed in (0, 1):
-        write_run(root / "suite" / f"ppo-{seed}", [f"{10 * i},{i / 20},1" for i in range(1, 11)])
+        config = {"total_steps": 1000, "agent": "ppo", "seed": seed}
+        write_run(root / "suite" / f"ppo-{seed}", [f"{10 * i},{i / 20},1" for i in range(1, 11)], config=config)
     write_run(root / EVIL, [f"{10 * i},{i / 40},1" for i in range(1, 11)])
     league = root / "league"
     league.mkdir()
@@ -412,12 +413,15 @@ def test_the_browser_draws_curves_and_new_rows_appear(chromium, root):
 
 
 def test_seeds_of_a_variant_are_one_mean_where_all_of_them_are(chromium, root):
-    write_run(root / "suite" / "ppo-1", [f"{10 * i},{i / 10},1" for i in range(1, 7)])
-    for trial in ("trial-0000", "trial-0001"):  # of a search: they differ in their settings
-        write_run(root / "search" / trial, [f"{10 * i},{i / 10},1" for i in range(1, 7)])
+    rows = [f"{10 * i},{i / 10},1" for i in range(1, 7)]
+    write_run(root / "suite" / "ppo-1", rows, config={"total_steps": 1000, "agent": "ppo", "seed": 1})
+    for trial in (0, 1):  # of a search: they differ in their settings
+        write_run(root / "search" / f"trial-{trial:04d}", rows, config={"total_steps": 1000, "seed": trial})
+    for minute in (1, 2):  # as runs are called where nobody says how
+        write_run(root / f"drill-ppo-0-20261130-12{minute:02d}00", rows, config={"total_steps": 1000, "seed": 0})
     with served(root) as server:
         show(chromium, server)
-        chromium.wait("dashboard.page.data.size === 5")
+        chromium.wait("dashboard.page.data.size === 7")
         groups = "dashboard.page.plots.get('episode/success_rate').series.filter((s) => s.seeds).length"
         assert chromium.run(f"return {groups}") == 1
         series = "dashboard.page.plots.get('episode/success_rate').series.find((s) => s.seeds)"

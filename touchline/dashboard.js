@@ -18,7 +18,7 @@ const parentOf = (path) => (path.includes("/") ? path.slice(0, path.lastIndexOf(
 const order = new Intl.Collator("en", { numeric: true });
 
 const page = {
-  overview: null, view: "curves", rows: new Map(), groups: new Map(), chosen: new Set(), slots: new Map(), data: new Map(), plots: new Map(),
+  overview: null, view: "curves", rows: new Map(), groups: new Map(), chosen: new Set(), slots: new Map(), seeds: new Map(), data: new Map(), plots: new Map(),
   state: "", metrics: [], axis: "steps", smooth: 0, group: true, focus: null, place: {}, shown: {}, stamps: {}, cursor: null,
 };
 const errors = [];
@@ -172,6 +172,7 @@ function takeOverview() {
   const busy = new Set(overview.runs.filter((run) => run.state === "running").map((run) => parentOf(run.path)));
   const rank = (run) => (busy.has(parentOf(run.path)) ? 0 : 1);
   overview.runs.sort((a, b) => rank(a) - rank(b) || order.compare(parentOf(a.path), parentOf(b.path)) || order.compare(a.path, b.path));
+  page.seeds = new Map(overview.runs.map((run) => [run.path, run.seed]));
   if (first) begin();
   for (const path of [...page.chosen]) {
     if (!overview.runs.some((run) => run.path === path)) choose(path, false);
@@ -364,11 +365,12 @@ function showHint() {
 
 // ---- colours: one a curve, or one a group of seeds ----------------------------------------------------------------
 
-const SEED = /^(.+)-\d+$/, TRIAL = /(^|\/)trial-\d{4}$/; // a search's trials differ in their settings, not their seeds
+const SEED = /^(.+)-(\d+)$/, TRIAL = /(^|\/)trial-\d{4}$/; // a search's trials differ in their settings, not their seeds
 
+/** VARIANT of a run that is called VARIANT-SEED by the seed of its config; others, VARIANT-TIME say, are for themselves. */
 function labelOf(path) {
   const found = page.group && !TRIAL.test(path) && SEED.exec(path);
-  return found ? found[1] : path;
+  return found && Number(found[2]) === page.seeds.get(path) ? found[1] : path;
 }
 
 function assignSlots() {

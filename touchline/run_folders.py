@@ -434,6 +434,7 @@ class RunFolder:
             "episode_return": _rounded(metrics.latest("episode/return")),
             "scenario": _word(config.get("scenario")),
             "agent": _word(config.get("agent") or config.get("preset")),
+            "seed": _seed(config.get("seed")),
             "rows": metrics.num_rows,
             "version": metrics.version,
             "errors": errors,
@@ -618,6 +619,10 @@ def _word(value: object) -> str:
 
 def _positive(value: object) -> int | None:
     return int(value) if isinstance(value, int | float) and 0 < value < 2**53 else None
+
+
+def _seed(value: object) -> int | None:
+    return value if isinstance(value, int) and 0 <= value < 2**53 else None
 
 
 def _rounded(value: float | None) -> float | None:
