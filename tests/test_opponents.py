@@ -258,6 +258,18 @@ def test_the_agent_sees_the_left_side_of_a_match_whose_right_side_the_opponent_p
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("left", [1, 2])
+def test_masks_are_of_the_agents_own_players_and_actions(left):
+    ours = envs("builtin_ai", left=left)
+    ours.reset(seed=3)
+    masks, everyones = ours.action_masks(), ours.envs.action_masks()
+    assert everyones.shape == (3, left + 2, 20), "the opponent knows one action more"
+    assert masks.shape == ((3, 19) if left == 1 else (3, 2, 19)) and not masks.all()
+    assert np.array_equal(masks.reshape(3, left, 19), everyones[:, :left, :19])
+    ours.close()
+
+
+@pytest.mark.engine
 def test_past_selves_and_others_play_side_by_side_each_its_own_matches():
     ours = envs("idle", num_envs=6)
     spec = env_spec(ours)

@@ -235,7 +235,7 @@ class OpponentEnv(gym.vector.VectorEnv):
         self.single_action_space = many if self.num_left > 1 else spaces.Discrete(actions)
         self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self.action_space = gym.vector.utils.batch_space(self.single_action_space, self.num_envs)
-        self._num_actions = int(envs.single_action_space.nvec[0])
+        self._own_actions, self._num_actions = actions, int(envs.single_action_space.nvec[0])
         self._seed, self._trust, self._generator = seed, trust, torch.Generator().manual_seed(seed)
         self._actions = np.zeros((self.num_envs, self.num_left + self.num_right), np.int32)
         self._rows = np.arange(self.num_envs)
@@ -311,6 +311,10 @@ class OpponentEnv(gym.vector.VectorEnv):
                 self.pool.report(self.playing[b], (float(np.sign(ahead[b])) + 1) / 2)
             self._begin(rows)
         return self._left(self._obs), self._left(reward), terminated, truncated, info
+
+    def action_masks(self) -> np.ndarray:
+        """As `FootballVectorEnv.action_masks`, of the left side's agents and the actions that they have."""
+        return self._left(self.envs.action_masks())[..., : self._own_actions]
 
     def _begin(self, rows: np.ndarray) -> None:
         """New episodes have started in matches `rows` [K]: they draw opponents, who forget the old ones."""

@@ -322,8 +322,9 @@ def test_stacked_mini_maps_are_learned_from_with_a_bonus_and_played(tmp_path):
 
 
 @pytest.mark.engine
-def test_sb3_learns_against_an_opponent_of_ours(tmp_path):
-    result = train(config(tmp_path, scenario="5_vs_5", opponent=("random",), torch_threads=1))
+@pytest.mark.parametrize("name", ["PPO", "MaskablePPO"])
+def test_sb3_learns_against_an_opponent_of_ours(tmp_path, name):
+    result = train(config(tmp_path, name, scenario="5_vs_5", opponent=("random",), torch_threads=1))
     assert result["env_steps"] == 64
     assert json.loads((result["run"] / "config.json").read_text())["right"] == 1
     policy = load_policy(result["run"], trust=True)
