@@ -92,12 +92,12 @@ class VectorEnv:
 
 
 class SingleEnv:
-    """Our Gymnasium environment, made with `gymnasium.make`."""
+    """Our Gymnasium environment."""
 
     def __init__(self, scenario: str, **options: object) -> None:
-        import gymnasium
+        from touchline.envs.football_env import FootballEnv
 
-        self._env = gymnasium.make(f"touchline/{scenario}-v0", disable_env_checker=True, reset_pool=POOL, **options)
+        self._env = FootballEnv(scenario, reset_pool=POOL, **options)
         self._env.reset(seed=0)
         self._actions = np.random.default_rng(0).integers(0, 19, 4096).tolist()
         self._at = 0
