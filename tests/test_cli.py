@@ -1,12 +1,15 @@
 """The command line: its words, its errors, and a small training from start to film."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from touchline import cli
+from touchline.benchmarks.evaluate import evaluate
 from touchline.commands import engine, fields, play
+from touchline.replay import Replay
 
 
 def test_the_overview_names_every_command(capsys):
@@ -137,6 +140,23 @@ def test_a_run_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
     (run / "config.json").write_text("[]")
     assert cli.run(["evaluate", str(run)]) == 1
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.engine
+def test_a_replay_of_a_scenario_in_a_file_is_shown_beside_a_policy(tmp_path, capsys):
+    file = tmp_path / "sm.py"
+    file.write_text(
+        "from dataclasses import replace\nfrom touchline import scenarios\n"
+        "SCENARIO = replace(scenarios.load('5_vs_5'), name='short_match', game_duration=20)\n"
+    )
+    played = evaluate("idle", str(file), episodes=1, num_threads=1, replays=1, replay_dir=tmp_path)
+    trace = replace(Replay.load(played.replays[0]), scenario="short_match")  # as tournaments write them
+    watch = ["watch", str(trace.save(tmp_path / "cup.npz")), "--html", "--versus", "random"]
+    watch += ["--out", str(tmp_path / "beside.html")]
+    assert cli.run([*watch, "--scenario", str(file)]) == 0
+    assert (tmp_path / "beside.html").read_text().count('"scenario":"short_match"') == 2
+    assert cli.run([*watch, "--scenario", "5_vs_5"]) == 1
+    assert "expected replays of one scenario, got short_match and 5_vs_5" in capsys.readouterr().err
 
 
 @pytest.mark.engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -105,6 +105,7 @@ class Watch:
     policy: str | None = None
     """The same as a flag, e.g. the name of a trained policy (`touchline policies`)."""
     scenario: str | None = None
+    """None is the scenario that the run was trained on, or that of the replay."""
     episodes: int = 3
     seed: int = 900
     """Number of the evaluation whose first seeds are played; other numbers play other seeds."""
@@ -154,14 +155,18 @@ class Watch:
         return 0
 
     def _played(self, policy: str, settings: dict[str, Any], like: Replay | None) -> list[Replay]:
-        """Episodes of the policy in what `settings` say; beside a saved replay one of its scenario and seed."""
+        """Episodes of the policy in what `settings` say; beside a saved replay one of its scenario and seed.
+
+        A replay has its scenario's name alone: of a scenario in a file `--scenario` says where that lies.
+        """
+        from touchline import scenarios
         from touchline.benchmarks.evaluate import evaluate, evaluation_of
         from touchline.replay import Replay
 
         scenario, seed, episodes = self.scenario or settings["scenario"], self.seed, range(self.episodes)
         if like is not None:
             seed, number = evaluation_of(like.seed)
-            scenario, episodes = like.scenario, range(number, number + 1)
+            scenario, episodes = self.scenario or like.scenario, range(number, number + 1)
         with tempfile.TemporaryDirectory() as scratch:
             result = evaluate(
                 policy,
@@ -179,7 +184,10 @@ class Watch:
                 replay_dir=scratch,
                 trust=self.trust,
             )
-            return [Replay.load(path) for path in result.replays[episodes.start :]]
+            played = [Replay.load(path) for path in result.replays[episodes.start :]]
+        if like is not None and scenarios.load(scenario).name == like.scenario:
+            played = [replace(replay, scenario=like.scenario) for replay in played]
+        return played
 
 
 @dataclass(frozen=True)
