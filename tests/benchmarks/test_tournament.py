@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from touchline import cli, scenarios
+from touchline import cli, scenarios, trained
 from touchline.benchmarks import standings as tables
 from touchline.benchmarks import tournament
 from touchline.benchmarks.heat_map import draw_heat_map
@@ -191,6 +191,19 @@ def test_names_are_short_while_that_tells_them_apart(tmp_path):
     assert [person.name for person in people] == [*bots[:2], "other.py", "builtin_ai", "builtin_ai:0.05"]
     assert [person.difficulty for person in people] == [None, None, None, None, 0.05]
     assert people[0].digest != people[1].digest
+
+
+def test_a_policy_is_the_same_however_its_path_is_spelt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rego").mkdir()
+    (tmp_path / "rego" / "checkpoint.pt").write_text("weights")
+    with pytest.raises(ValueError, match=r"^rego and rego/ and \./rego: named twice"):
+        participants(["rego", "random", "rego/", "./rego"])
+    with pytest.raises(ValueError, match=r"^builtin_ai:0\.5 and builtin_ai:0\.50: named twice"):
+        participants(["builtin_ai", "builtin_ai:0.5", "builtin_ai:0.50"])
+    shipped = trained.names()[0]
+    with pytest.raises(ValueError, match=f"^{shipped} and .*{shipped}: named twice"):
+        participants([shipped, str(trained.FOLDER / shipped)])
 
 
 @pytest.mark.parametrize(

@@ -154,18 +154,26 @@ def participants(policies: Sequence[str | Path]) -> list[Participant]:
     texts = [str(policy) for policy in policies]
     if len(texts) < 2:
         raise ValueError(f"expected at least 2 policies, got {len(texts)}")
-    if twice := [text for text, times in Counter(texts).items() if times > 1]:
+    levels = [engine_difficulty(text) if is_engine(text) else None for text in texts]
+    specs = [text if level is None else text.partition(":")[0] for text, level in zip(texts, levels, strict=True)]
+    same: dict[tuple[str | Path, float | None], list[str]] = {}
+    for text, spec, difficulty in zip(texts, specs, levels, strict=True):
+        same.setdefault((_place(spec), difficulty), []).append(text)
+    if twice := [" and ".join(dict.fromkeys(spelt)) for spelt in same.values() if len(spelt) > 1]:
         raise ValueError(f"{', '.join(twice)}: named twice; a policy does not play against itself")
     short = Counter(Path(text).name for text in texts)
     out = []
-    for text in texts:
-        difficulty = engine_difficulty(text) if is_engine(text) else None
-        spec = text if difficulty is None else text.partition(":")[0]
+    for text, spec, difficulty in zip(texts, specs, levels, strict=True):
         name = Path(text).name
         if short[name] > 1 or (name in scripted.NAMES and kind_of(spec) != "script"):
             name = text  # a folder called `random` is not the anchor of that name
         out.append(Participant(name, spec, difficulty, _digest(spec)))
     return out
+
+
+def _place(spec: str) -> str | Path:
+    """Where a policy lies, however that is spelt; a script's name."""
+    return spec if kind_of(spec) == "script" else zip_of(trained.located(spec)).resolve()
 
 
 def _digest(spec: str) -> str | None:
