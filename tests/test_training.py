@@ -24,6 +24,7 @@ from touchline.sharing import make_actor, parts_of
 from touchline.tracking import CsvTracker, EpisodeStatistics, ProgressBar, ProgressLines, progress
 from touchline.train_config import config_of
 from touchline.training import TrainConfig, resume, train
+from touchline.types import EnvSpec
 
 AGENT = {
     "unroll_length": 8,
@@ -464,15 +465,16 @@ def test_a_gpu_steps_in_halves_where_there_are_two():
 
 
 def test_beginning_with_a_run_makes_all_statistics_of_observations_movable(tmp_path):
-    train(config(tmp_path / "run"), make_envs=toy)
-    saved = checkpoint.load(tmp_path / "run/checkpoint.pt")
-    counts = [name for name in saved["agent"]["net"] if name.endswith("normaliser.count")]
+    spec = EnvSpec(observation_shape=(6,), observation_dtype="float32", num_actions=5, central=2)
+    own = AGENT | {"central_critic": True}
+    before, after = (exploration.assemble(config(tmp_path, agent_config=own).resolved(), spec).agent for _ in range(2))
+    counts = [name for name in before.net.state_dict() if name.endswith("normaliser.count")]
+    assert len(counts) == 2, "the player's and the critic's"
     for name in counts:
-        saved["agent"]["net"][name].fill_(5e8)
-    checkpoint.save(tmp_path / "run/checkpoint.pt", saved)
-    agent = exploration.assemble(config(tmp_path).resolved(), SPEC).agent
-    begin_with(agent, str(tmp_path / "run"))
-    assert counts and all(agent.net.state_dict()[name] == 1e6 for name in counts)
+        before.net.state_dict()[name].fill_(5e8)
+    checkpoint.save(tmp_path / "checkpoint.pt", {"agent": before.state_dict()})
+    begin_with(after, str(tmp_path))
+    assert all(after.net.state_dict()[name] == 1e6 for name in counts)
 
 
 def test_a_value_target_module_takes_discount_trace_and_inner_target_from_the_agent(tmp_path):
