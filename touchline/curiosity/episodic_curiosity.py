@@ -233,14 +233,13 @@ class EpisodicCuriosity:
     def pretrain(self, rollouts: Iterable[Rollout]) -> dict[str, float]:
         """Trains the network on random play, offline EC; further training leaves it as it is.
 
-        Raises:
-            ValueError: the play holds no pairs to learn from; the bonus would be 0 for ever.
+        Play without pairs to learn from gets a warning: the bonus then pays 0 for ever.
         """
         for rollout in rollouts:
             self._keep(rollout, limited=False)
         metrics = self._train()
         if not metrics:
-            raise ValueError(f"episodic_curiosity: random play holds {self._no_pairs()}")
+            warnings.warn(f"episodic_curiosity will pay 0: random play holds {self._no_pairs()}", stacklevel=2)
         self._finished.clear()
         self._episodes = Episodes(self._filter)
         return metrics
