@@ -193,7 +193,7 @@ def test_a_folder_of_a_shipped_policys_name_does_not_get_its_results(tmp_path, m
         (["train", "--device", "banana"], "no device 'banana'; there are cpu, cuda"),
         (["train", "--total-steps", "0"], "total_steps of at least 1, got 0"),
         (["train", "--init", "nobody"], "no checkpoint at nobody"),
-        (["tune", "--space", "gamma=abc", "--trials", "1", "--quiet"], "gamma: expected a number, got 'abc'"),
+        (["tune", "--space", "gamma=abc", "--trials", "1", "--quiet"], "gamma: expected a finite number, got 'abc'"),
         (["throughput", "--rounds", "0"], "at least one round"),
     ],
 )
