@@ -141,17 +141,13 @@ def _run(
                     f"random play takes {run.env_steps:,} steps, and the whole training has {config.total_steps:,}: "
                     "give it more, or less to stagger or to the bonus' random_steps"
                 )
-        played_first, left = getattr(run.agent.config, "learning_starts", 0), config.total_steps - run.env_steps
-        if (
-            played_first
-            and played_first >= left * run.agent.spec.num_players
-            and not (saved and run.agent.config.checkpoint_replay)
-        ):
+        waits, left = getattr(run.agent, "transitions_before_learning", 0), config.total_steps - run.env_steps
+        if waits and waits >= left * run.agent.spec.num_players:
             log.warning(
                 "%s will learn nothing: its first gradient step comes after %d transitions (learning_starts), and the "
                 "training has %d environment steps left",
                 config.agent,
-                played_first,
+                waits,
                 left,
             )
         if writes:

@@ -181,6 +181,11 @@ class Agent:
     def check_lag(self) -> None:
         """Any older policy's play may be learned from."""
 
+    @property
+    def transitions_before_learning(self) -> int:
+        """Transitions still to be played before the first gradient step."""
+        return max(0, self.config.learning_starts - self._played)
+
     def as_opponent(self) -> Agent:
         """Itself for good as others meet it in self-play: hardly exploring, in however many matches it plays."""
         self.epsilons = torch.tensor(OPPONENT_EPSILON)

@@ -78,6 +78,11 @@ class MulexAgent:
         """Columns that it wants from actors for an update."""
         return self.parts[0].columns_per_update
 
+    @property
+    def transitions_before_learning(self) -> int:
+        """As the parts'."""
+        return getattr(self.parts[0], "transitions_before_learning", 0)
+
     def check_lag(self) -> None:
         """As the parts'."""
         self.parts[0].check_lag()
