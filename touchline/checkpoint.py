@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,11 @@ def load(path: Path | str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load checks no sums
+            if damaged := archive.testzip():
+                raise ValueError(f"the check sum of {damaged} does not fit")
         contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # there is no list of what a damaged file may raise
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} is damaged or not a checkpoint of touchline: {reason}") from error
     version = contents.get("format_version") if isinstance(contents, dict) else None
@@ -199,7 +203,9 @@ class _Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM sets the event, to be heeded between updates; the second interrupts at once.
+    """The first SIGINT, SIGTERM or SIGHUP sets the event, to be heeded between updates; the second interrupts at once.
+
+    A SIGHUP that is ignored (`nohup`) stays so.
 
     One within another yields the same event: who was asked to stop before a training began stops in it too. Only the
     main thread can do this; elsewhere the event is never set.
@@ -209,7 +215,10 @@ def stop_on_signals() -> Iterator[threading.Event]:
         return
     outer = signal.getsignal(signal.SIGINT)
     stop = outer if isinstance(outer, _Stop) else _Stop()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield stop.asked
     finally:

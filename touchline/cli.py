@@ -66,6 +66,7 @@ def _mendable() -> list[type[BaseException]]:
     kinds: list[type[BaseException]] = [ValueError, OSError, FloatingPointError]
     for module, kind in (
         ("touchline.envs.engine.build", "EngineError"),
+        ("touchline.envs.engine.workers", "WorkerError"),
         ("touchline.checkpoint", "CheckpointError"),
     ):
         if module in sys.modules:

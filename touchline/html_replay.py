@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -23,6 +22,7 @@ import numpy as np
 from touchline.envs import render
 from touchline.envs.actions import ACTION_SETS
 from touchline.envs.simulator import GAME_MODES
+from touchline.files import write_text
 from touchline.match_events import match_events
 from touchline.replay import STEPS_PER_SECOND, TELEPORT, Replay
 
@@ -69,7 +69,7 @@ def write_html(
     path = Path(path)
     if path.suffix != ".html":
         raise ValueError(f"expected a path that ends with .html, got {path}")
-    return _write(path, html_page(replays, versus=versus, titles=titles, series=series))
+    return write_text(path, html_page(replays, versus=versus, titles=titles, series=series))
 
 
 def html_page(
@@ -214,15 +214,3 @@ def _page(title: str, about: Mapping[str, Any], texts: Sequence[str]) -> str:
         assert found, hole
         template = before + filling + after
     return template
-
-
-def _write(path: Path, text: str) -> Path:
-    """Writes the page in one go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path

@@ -78,12 +78,18 @@ def in_turn(path: Path) -> Iterator[None]:
 
 @contextmanager
 def alone(folder: Path, what: str) -> Iterator[None]:
-    """Nobody else works in a folder meanwhile.
+    """Nobody else works in a folder meanwhile; one that was made for this, and stays empty, goes again.
 
     Raises:
         ValueError: another process is at `what` there.
     """
-    with claim(folder / ".lock") as mine:
+    lock, is_new = folder / ".lock", not folder.exists()
+    with claim(lock) as mine:
         if not mine:
             raise ValueError(f"another process is at {what} in {folder}: wait, or give another --out")
-        yield
+        try:
+            yield
+        finally:
+            if is_new and [*folder.iterdir()] == [lock]:
+                lock.unlink()
+                folder.rmdir()

@@ -8,10 +8,8 @@ of the controlled players; named float series; and a JSON text with the rest.
 from __future__ import annotations
 
 import json
-import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from touchline.envs.simulator import FLOATS, GAME_MODES, INTS, NUM_FLOATS, NUM_INTS, Field, MatchState
+from touchline.files import whole
 
 if TYPE_CHECKING:
     from touchline.envs.render import Renderer
@@ -146,13 +145,8 @@ class Replay:
             "rewards": np.asarray(self.rewards, np.float32),
         }
         arrays |= {f"series_{i}": np.asarray(values, np.float32) for i, values in enumerate(self.series.values())}
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                np.savez_compressed(file, **arrays)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
         return path
 
     @classmethod
@@ -187,20 +181,7 @@ class Replay:
             )
         except (FileNotFoundError, IsADirectoryError, PermissionError, ReplayError):
             raise
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            IndexError,
-            TypeError,
-            AttributeError,
-            MemoryError,  # a damaged header can claim any size
-            NotImplementedError,
-            RuntimeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except Exception as error:  # there is no list of what a damaged file may raise
             raise ReplayError(f"{path} is no replay or is damaged ({error})") from error
 
 
@@ -478,19 +459,22 @@ def write_video(
 
         renderer = Renderer()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
-    writer = imageio_ffmpeg.write_frames(
-        str(part),
-        (renderer.width, renderer.height),
-        fps=fps,
-        codec="libx264",
-        pix_fmt_out="yuv420p",
-        quality=None,
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-        output_params=["-crf", str(quality), "-preset", "veryfast", "-movflags", "+faststart"],
-    )
-    try:
+    with (
+        whole(path, suffix=".mp4") as part,
+        closing(
+            imageio_ffmpeg.write_frames(
+                str(part),
+                (renderer.width, renderer.height),
+                fps=fps,
+                codec="libx264",
+                pix_fmt_out="yuv420p",
+                quality=None,
+                macro_block_size=2,
+                ffmpeg_log_level="error",
+                output_params=["-crf", str(quality), "-preset", "veryfast", "-movflags", "+faststart"],
+            )
+        ) as writer,
+    ):
         writer.send(None)
         for number, replay in enumerate(replays, 1):
             label = f"{replay.scenario}  ·  seed {replay.seed}"
@@ -505,9 +489,4 @@ def write_video(
                 label=label,
             ):
                 writer.send(picture)
-        writer.close()
-        os.replace(part, path)
-    finally:
-        writer.close()
-        part.unlink(missing_ok=True)
     return path

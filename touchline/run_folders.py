@@ -13,6 +13,7 @@ import math
 import os
 import re
 import secrets
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,8 +41,8 @@ SHOWN = (".npz", ".html", ".mp4")
 """What replays are kept as."""
 
 UNREADABLE = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError),
-    *(zipfile.BadZipFile, zlib.error, csv.Error),
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RuntimeError),
+    *(MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, csv.Error),
 )
 """What reading a damaged file may raise."""
 

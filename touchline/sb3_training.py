@@ -21,6 +21,7 @@ from touchline import checkpoint, exploration, tracking
 from touchline.agents import sb3_learning
 from touchline.agents.sb3_bonus import BonusVecEnv
 from touchline.agents.sb3_bridge import Sb3VecEnv, algorithm
+from touchline.files import write_text
 from touchline.networks import torch_threads
 from touchline.processes import alone
 from touchline.rollout import env_spec
@@ -49,11 +50,12 @@ def train(config: TrainConfig, *, make_envs: MakeEnvs = make_envs, trackers: Seq
         What `training.train` does.
     """
     config = config.resolved()
-    if any(Path(config.out, name).exists() for name in (SB3_MODEL, "checkpoint.pt")):
-        raise FileExistsError(
-            f"{config.out} holds a run already: go on with --resume {config.out}, or give another --out"
-        )
-    return _run(config, make_envs, trackers, go_on=False)
+    with alone(Path(config.out), "the training"):
+        if any(Path(config.out, name).exists() for name in (SB3_MODEL, "checkpoint.pt")):
+            raise FileExistsError(
+                f"{config.out} holds a run already: go on with --resume {config.out}, or give another --out"
+            )
+        return _run(config, make_envs, trackers, go_on=False)
 
 
 def resume(
@@ -64,9 +66,17 @@ def resume(
     trackers: Sequence[Tracker] = (),
 ) -> dict[str, Any]:
     """Continues a run from its zip, with new matches (and an empty replay); `total_steps` is a new end."""
-    config = replace(saved_config(run), out=str(run))
-    config = config if total_steps is None else replace(config, total_steps=total_steps)
-    return _run(config, make_envs, trackers, go_on=True)
+    saved_config(run)  # no folder is made of a wrong name
+    with alone(Path(run), "the training"):
+        config = replace(saved_config(run), out=str(run))
+        if total_steps is not None:
+            done = sb3_learning.saved_settings(Path(run, SB3_MODEL))["num_timesteps"] + steps_before_learning(run)
+            if total_steps <= done:
+                raise ValueError(
+                    f"{run} has made {done:,} steps already; expected more of them, got total_steps {total_steps:,}"
+                )
+            config = replace(config, total_steps=total_steps)
+        return _run(config, make_envs, trackers, go_on=True)
 
 
 def saved_config(run: Path | str) -> TrainConfig:
@@ -157,6 +167,11 @@ def _run(config: TrainConfig, make_envs: MakeEnvs, trackers: Sequence[Tracker], 
         elif wanted := max((getattr(bonus, "random_steps", 0) for bonus in bonuses.values()), default=0):
             rollouts = list(exploration.random_play(envs, spec, wanted, seed=config.seed))
             offset = sum(rollout.action.numel() for rollout in rollouts)
+            if offset >= config.total_steps:
+                raise ValueError(
+                    f"random play takes {offset:,} steps, and the whole training has {config.total_steps:,}: give it "
+                    "more, or less to the bonus' random_steps"
+                )
             for bonus in bonuses.values():
                 if getattr(bonus, "random_steps", 0):
                     bonus.pretrain(iter(rollouts))
@@ -171,8 +186,7 @@ def _run(config: TrainConfig, make_envs: MakeEnvs, trackers: Sequence[Tracker], 
         model = sb3_learning.make_model(name, view, config.agent_config, seed=seed, device=config.device)
         if go_on:
             sb3_learning.restore(model, path)
-        stack.enter_context(alone(out, "the training"))  # which makes it
-        (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+        write_text(out / "config.json", json.dumps(asdict(config), indent=2) + "\n")
         trackers = [*trackers, *tracking.files(out, model.num_timesteps + offset)]
         for tracker in trackers:
             stack.callback(tracker.close)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from touchline.files import whole
+from touchline.terminal import console
 
 
 class Update(NamedTuple):
@@ -124,12 +126,10 @@ class CsvTracker:
         return columns, [row for row in rows if row.get("env_steps", "").isdigit()]
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
-        with open(part, "w", newline="") as file:
+        with whole(self.path) as part, open(part, "w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(part, self.path)
         self.file = open(self.path, "a", newline="")  # noqa: SIM115, closed in close()
         self.writer = csv.DictWriter(self.file, self.columns, restval="")
 
@@ -157,9 +157,7 @@ def files(folder: Path, env_steps: int = 0) -> list[Tracker]:
 
 def progress(total_steps: int) -> Tracker:
     """What shows a training's progress: a bar in a terminal, and lines where the output goes to a file."""
-    from rich.console import Console
-
-    return ProgressBar(total_steps) if Console().is_terminal else ProgressLines(total_steps)
+    return ProgressBar(total_steps) if console().is_terminal else ProgressLines(total_steps)
 
 
 def _in_words(env_steps: int, metrics: Mapping[str, float]) -> str:
@@ -179,11 +177,9 @@ class ProgressLines:
     """
 
     def __init__(self, total_steps: int, interval: float = 60.0) -> None:
-        from rich.console import Console
-
         self.total_steps, self.interval = total_steps, interval
         self._due, self._unsaid = -math.inf, ""
-        self._console = Console(soft_wrap=True, highlight=False)
+        self._console = console(soft_wrap=True, highlight=False)
 
     def __call__(self, env_steps: int, metrics: Mapping[str, float]) -> None:
         self._unsaid = f"{100 * env_steps / self.total_steps:3.0f}%  {_in_words(env_steps, metrics)}"
@@ -210,7 +206,7 @@ class ProgressBar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn())
-        self.progress = Progress(*columns, TextColumn("{task.description}"))
+        self.progress = Progress(*columns, TextColumn("{task.description}"), console=console())
         self.task = self.progress.add_task("", total=total_steps)
 
     def __call__(self, env_steps: int, metrics: Mapping[str, float]) -> None:

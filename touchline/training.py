@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from touchline import checkpoint, distributed, tracking
 from touchline.agents.parts.actors import ActorError
+from touchline.files import write_text
 from touchline.networks import torch_threads
 from touchline.processes import alone
 from touchline.run import Run
@@ -60,11 +61,12 @@ def train(
         run (the directory), checkpoint, env_steps, interrupted, env_steps_per_second, and the last metrics.
     """
     config = config.resolved()
-    if any(Path(config.out, name).exists() for name in ("checkpoint.pt", SB3_MODEL)):
-        raise FileExistsError(
-            f"{config.out} holds a run already: go on with --resume {config.out}, or give another --out"
-        )
-    return _run(config, None, make_envs, trackers, companions)
+    with _alone(config.out):
+        if any(Path(config.out, name).exists() for name in ("checkpoint.pt", SB3_MODEL)):
+            raise FileExistsError(
+                f"{config.out} holds a run already: go on with --resume {config.out}, or give another --out"
+            )
+        return _run(config, None, make_envs, trackers, companions)
 
 
 def resume(
@@ -83,16 +85,23 @@ def resume(
     Args:
         total_steps: a new end of the training; it also moves an annealed learning rate.
     """
-    saved = checkpoint.load(Path(run, "checkpoint.pt"))
-    config = replace(config_of(TrainConfig, json.loads(saved["config"])), out=str(run))
-    if total_steps is not None:
-        if total_steps <= saved["env_steps"]:
-            raise ValueError(
-                f"{run} has made {saved['env_steps']:,} steps already; expected more of them, got total_steps "
-                f"{total_steps:,} (a run that was to be longer ends by being stopped)"
-            )
-        config = replace(config, total_steps=total_steps)
-    return _run(config, saved, make_envs, trackers, companions)
+    path = Path(run, "checkpoint.pt")
+    with _alone(run) if path.is_file() else nullcontext():  # no folder is made of a wrong name
+        saved = checkpoint.load(path)
+        config = replace(config_of(TrainConfig, json.loads(saved["config"])), out=str(run))
+        if total_steps is not None:
+            if total_steps <= saved["env_steps"]:
+                raise ValueError(
+                    f"{run} has made {saved['env_steps']:,} steps already; expected more of them, got total_steps "
+                    f"{total_steps:,} (a run that was to be longer ends by being stopped)"
+                )
+            config = replace(config, total_steps=total_steps)
+        return _run(config, saved, make_envs, trackers, companions)
+
+
+def _alone(run: Path | str) -> AbstractContextManager[None]:
+    """The run directory is this training's, whose first process writes to it."""
+    return nullcontext() if distributed.rank() else alone(Path(run), "the training")
 
 
 def saved_config(run: Path | str) -> TrainConfig:
@@ -151,8 +160,7 @@ def _run(
                 left,
             )
         if writes:
-            stack.enter_context(alone(path.parent, "the training"))  # which makes it
-            path.with_name("config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+            write_text(path.with_name("config.json"), json.dumps(asdict(config), indent=2) + "\n")
             trackers = [*trackers, *tracking.files(path.parent, run.env_steps)]
         for tracker in trackers:
             stack.callback(tracker.close)

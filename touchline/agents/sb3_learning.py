@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from touchline.agents.sb3_bridge import algorithm, saved_settings
+from touchline.files import whole
 
 _OURS = {
     "n_envs": "say --num-envs",
@@ -161,12 +161,8 @@ class Losses(KVWriter):
 
 def save(model: BaseAlgorithm, path: Path) -> None:
     """Writes a model's zip beside `path` and then puts it in the place of the old one."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.zip")
-    try:
-        model.save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path, suffix=".zip") as part:
+        model.save(part)
 
 
 def restore(model: BaseAlgorithm, path: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 
 from touchline.benchmarks.audits import Check
 from touchline.benchmarks.throughput import machine_name
+from touchline.files import write_text
 
 ROWS: tuple[str, ...] = ("episodic", "episodic_agent", "mulex", "adaptive_td", "leak_chain", "leak_mlp")
 
@@ -200,7 +200,7 @@ def run_audit(
             started = time.perf_counter()
             result = module.run(seed, quick=quick)
             seconds = round(time.perf_counter() - started, 3)
-            _write(_file(out, name, seed), _json(asdict(Run(name, seed, result, seconds, quick, commit, machine))))
+            write_text(_file(out, name, seed), _json(asdict(Run(name, seed, result, seconds, quick, commit, machine))))
             # From the file, so that a run judged now and one judged after a stop are the same values.
             done[name, seed] = _done(_file(out, name, seed), quick)
     judged = []
@@ -211,8 +211,8 @@ def run_audit(
         judged.append(Row(name, module.NAME, module.CLAIM, module.COST, checks, runs, module.table(results)))
     pictures = _draw(out, zip(judged, modules, strict=True))
     audit = Audit(tuple(judged), seeds, quick, pictures)
-    _write(out / "report.json", _json(audit.to_json()))
-    _write(out / "report.md", audit.markdown())
+    write_text(out / "report.json", _json(audit.to_json()))
+    write_text(out / "report.md", audit.markdown())
     if progress is not None:
         progress("done", 1.0)
     return audit
@@ -268,17 +268,6 @@ def _done(path: Path, quick: bool) -> Run | None:
 
 def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _seeds(number: int) -> str:

@@ -34,6 +34,7 @@ from touchline.benchmarks.policies import Policy, against, checked_actions, is_e
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.actions import num_actions
 from touchline.envs.simulator import MatchState
+from touchline.files import write_text
 from touchline.replay import ReplayWriter
 from touchline.types import Scenario
 
@@ -646,13 +647,5 @@ def markdown(results: Sequence[EvalResult]) -> str:
 
 def write_json(results: Sequence[EvalResult], path: str | Path) -> Path:
     """Writes results, each with all its episodes, as `eval.json`, in one go."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     content = {"format": "touchline-eval", "version": 1, "results": [result.to_json() for result in results]}
-    try:
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

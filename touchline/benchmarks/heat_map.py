@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from touchline.files import whole
+
 COLOURS = "PuOr"
 """Purple to orange (ColorBrewer, https://colorbrewer2.org): diverging, and apart for every kind of colour vision."""
 
@@ -34,7 +36,6 @@ def draw_heat_map(names: Sequence[str], matrix: np.ndarray, path: Path, *, label
         colour = "white" if abs(value) > 0.65 * most else "black"
         axes.text(column, row, f"{value:+.2f}", ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(picture, ax=axes, label=label, shrink=0.8)
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png", bbox_inches="tight")
-    part.replace(path)
+    with whole(path) as part:
+        figure.savefig(part, format="png", bbox_inches="tight")
     return True

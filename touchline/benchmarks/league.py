@@ -28,6 +28,7 @@ from touchline.benchmarks import evaluate
 from touchline.benchmarks.policies import ObservingPolicy, is_engine
 from touchline.benchmarks.ratings import Ratings
 from touchline.checkpoint import TrainedPolicy
+from touchline.files import whole, write_text
 from touchline.opponents import SELF, OpponentEnv
 from touchline.run import Run
 from touchline.tracking import Tracker, Update
@@ -171,8 +172,7 @@ class League:
             for difference in self._games(first, second, FIRST_RATING_SEED):
                 ratings.record(first, second, difference)
         mus = {name: ratings.of(name).mu for name in self.config.anchors}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(mus, indent=1) + "\n")
+        write_text(path, json.dumps(mus, indent=1) + "\n")
         return mus
 
     def _games(self, first: Any, second: Any, number: int) -> list[int]:
@@ -280,12 +280,12 @@ class League:
 
     def _write(self) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with (self.out / "ratings.csv").open("w", newline="") as file:
+        with whole(self.out / "ratings.csv") as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self.rows)
         title = f"League of {self.config.scenario}, generation {self.generation}\n\n"
-        (self.out / "league.md").write_text(title + self.table())
+        write_text(self.out / "league.md", title + self.table())
         self.tell(title + self.table())
 
     def state_dict(self) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def save_policy(folder: Path, run: Run, weights: Mapping[str, Any]) -> None:
     """Writes a run directory that `load_policy` takes, with the policy of some weights and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(folder / "checkpoint.pt", {**run.about(), "agent": dict(weights)})
-    (folder / "config.json").write_text(json.dumps(asdict(run.config), indent=2) + "\n")
+    write_text(folder / "config.json", json.dumps(asdict(run.config), indent=2) + "\n")
 
 
 def run_league(
@@ -332,8 +332,7 @@ def run_league(
             raise ValueError(f"{out} holds a league with other settings: see {settings}, or give another folder")
         (out / "anchors.json").unlink(missing_ok=True)  # of a league that never was
     league = League(config, tell=tell)  # which may refuse what the config names: the folder is not this league's yet
-    out.mkdir(parents=True, exist_ok=True)
-    settings.write_text(plain)
+    write_text(settings, plain)
     if (main / "checkpoint.pt").exists():
         return training.resume(main, trackers=trackers, companions=[league])
     return training.train(config.train_config(), trackers=trackers, companions=[league])

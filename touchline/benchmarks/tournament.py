@@ -25,7 +25,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +47,7 @@ from touchline.benchmarks.standings import Game, GameLog, Standing
 from touchline.benchmarks.throughput import machine_name
 from touchline.envs.control import CONTROL_MODES
 from touchline.envs.side_view import SIDES, SideView
+from touchline.files import write_text
 from touchline.processes import alone
 from touchline.replay import Replay, ReplayWriter
 from touchline.types import Scenario
@@ -279,7 +279,7 @@ def _claim(out: Path, people: Sequence[Participant], scenario: Scenario, setting
     if run not in about["runs"]:
         about["runs"].append(run)
     out.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps(about, indent=1) + "\n")
+    write_text(path, json.dumps(about, indent=1) + "\n")
     return about
 
 
@@ -288,16 +288,6 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
     policies = {f"policy {person['spec']}": person for person in values["policies"] or []}
     order = {"policies": [person["name"] for person in values["policies"] or []]}
     return {name: values[name] for name in ("scenario", "scenario_digest")} | settings | order | policies
-
-
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 # ---- games -------------------------------------------------------------------------------------------------
@@ -554,7 +544,7 @@ def _write_results(
         "cross_table.csv": tables.cross_table_csv(order, matrix),
     }
     for name, text in written.items():
-        _write(out / name, text)
+        write_text(out / name, text)
     files = [*written, *(["cross_table.png"] if drawn else []), "games.jsonl", "tournament.json"]
     return TournamentResult(title, tuple(rows), tuple(games), tuple(notes), tuple(str(out / name) for name in files))
 

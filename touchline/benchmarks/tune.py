@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from touchline import checkpoint, plugins, training
 from touchline.benchmarks import racing, suites
 from touchline.benchmarks.evaluate import student_t_quantile, wilson_interval
+from touchline.files import write_text
 from touchline.processes import alone
 from touchline.run import Run
 from touchline.tracking import Tracker, Update
@@ -518,7 +519,7 @@ def _same_search(config: TuneConfig, space: Space) -> None:
             names = ", ".join(name for name in plain if saved.get(name) != plain[name])
             raise ValueError(f"{path.parent} holds a search with another {names}: see {path}, or give another --out")
         path.with_name("study.db").unlink(missing_ok=True)
-    path.write_text(json.dumps(plain, indent=2) + "\n")
+    write_text(path, json.dumps(plain, indent=2) + "\n")
 
 
 def table(study: optuna.Study, config: TuneConfig, space: Space) -> str:
@@ -574,7 +575,7 @@ def _shown(row: Sequence[float], objective: str) -> str:
 def _write(study: optuna.Study, config: TuneConfig, space: Space) -> None:
     """Writes table.md, and best.json once a trial was trained to its end."""
     out = Path(config.out)
-    _put(out / "table.md", table(study, config, space))
+    write_text(out / "table.md", table(study, config, space))
     best = best_of(study)
     if best is None:
         return
@@ -596,10 +597,4 @@ def _write(study: optuna.Study, config: TuneConfig, space: Space) -> None:
         result = json.loads((Path(train.out) / "eval.json").read_text())["results"][0]
         keys = ("metrics", "episodes", "seed", "commit", "opponent", "side")
         found["evaluation"] = {key: result[key] for key in keys if key in result}
-    _put(out / "best.json", json.dumps(found, indent=2) + "\n")
-
-
-def _put(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
+    write_text(out / "best.json", json.dumps(found, indent=2) + "\n")

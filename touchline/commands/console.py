@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from touchline.terminal import console
+
 
 def say(what: object, **options: Any) -> None:
     """Prints with markup; lines are as long as they are."""
-    from rich.console import Console
-
-    Console(soft_wrap=True).print(what, **options)
+    console(soft_wrap=True).print(what, **options)
 
 
 class ProgressBar:
@@ -23,6 +23,7 @@ class ProgressBar:
             BarColumn(),
             TextColumn("{task.percentage:3.0f}%"),
             TimeElapsedColumn(),
+            console=console(),
         )
         self._task = self._bar.add_task(title, total=1.0)
 

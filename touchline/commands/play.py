@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from touchline.commands.console import ProgressBar, say
+from touchline.files import write_text
 
 if TYPE_CHECKING:
     from touchline.replay import Replay
@@ -87,10 +88,11 @@ class Evaluate:
             try:
                 results += evaluation.yardsticks(result, names=self.yardsticks, opponent=self.opponent, **common)
             finally:
-                say(evaluation.table(results))
                 if out is not None:
                     evaluation.write_json(results, out / "eval.json")
-                    (out / "eval.md").write_text(evaluation.markdown(results))
+                    write_text(out / "eval.md", evaluation.markdown(results))
+                say(evaluation.table(results))
+                if out is not None:
                     say(f"written: {out / 'eval.json'}, {out / 'eval.md'}")
         return 0
 

@@ -12,6 +12,7 @@ import tyro
 
 from touchline.commands.console import ProgressBar, say
 from touchline.commands.fields import values
+from touchline.files import write_text
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ class Benchmark:
 
         if self.jobs == 1:
             for _ in suites.run_suite(chosen, out, trackers=trackers):
-                (out / "table.md").write_text(suites.table(suite, out))
+                write_text(out / "table.md", suites.table(suite, out))
         else:
             side_by_side.run_suite(chosen, out, jobs=self.jobs, tell=say)
-            (out / "table.md").write_text(suites.table(suite, out))
+            write_text(out / "table.md", suites.table(suite, out))
         print(suites.table(suite, out))
         missing = sum(not suites.is_done(run) for run in runs)
         if missing:
