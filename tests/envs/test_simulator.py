@@ -427,21 +427,54 @@ def test_a_match_remembers_which_kicks_its_agents_have_begun_and_a_new_episode_f
         assert simulator.final_state.get("left_kicks")[0, :2, 1].all() and not left.any()
 
 
-def test_a_snapshot_of_the_version_without_kicks_is_taken_as_one_with_none():
+def fnv1a(data: bytes) -> bytes:
+    """The checksum of a snapshot (64-bit FNV-1a) of `data`, as it stands in the snapshot's head."""
+    total = 0xCBF29CE484222325
+    for byte in data:
+        total = (total ^ byte) * 0x100000001B3 % 2**64
+    return total.to_bytes(8, "little")
+
+
+KICKS = slice(72, 160)  # the last of a snapshot's head: 2 sides of 11 players with 4 bytes each
+
+
+def as_version(version: bytes, snapshot: bytes) -> bytes:
+    """`snapshot` as version 01 or 02 wrote it: the sum is the payload's alone, and 01 has no kicks."""
+    kicks = snapshot[KICKS] if version == b"02" else b""
+    payload = snapshot[KICKS.stop :]
+    head = b"TLSNAP" + version + snapshot[8:16] + fnv1a(payload) + snapshot[24 : KICKS.start]
+    return head + kicks + payload
+
+
+def test_snapshots_of_the_earlier_versions_are_still_taken_and_the_first_has_no_kicks():
     with simulators(make(scenario()), make(scenario())) as (source, target):
         for simulator in (source, target):
             simulator.reset(seeds=np.array([11]))
             simulator.step(np.array([[12]], np.int32))
         snapshot = source.get_state(0)
-        kicks = 2 * 11 * 4  # bytes, the last of the 160 of the head
-        assert snapshot[:8] == b"TLSNAP02" and snapshot[160 - kicks + 3] == KICK_MEMORY
-        target.set_state(0, b"TLSNAP01" + snapshot[8 : 160 - kicks] + snapshot[160:])
+        assert snapshot[:8] == b"TLSNAP03" and snapshot[KICKS][3] == KICK_MEMORY
+        target.set_state(0, as_version(b"02", snapshot))
+        assert target.get_state(0) == snapshot
+        target.set_state(0, as_version(b"01", snapshot))
         assert source.state.get("left_kicks").any() and not target.state.get("left_kicks").any()
         assert source.get_engine_state(0) == target.get_engine_state(0)
         source.set_engine_state(0, target.get_engine_state(0))
         assert not source.state.get("left_kicks").any(), "an engine's own state knows nothing of kicks"
-        with pytest.raises(ValueError, match="expected version 01 or 02"):
-            target.set_state(0, b"TLSNAP03" + snapshot[8:])
+        with pytest.raises(ValueError, match="expected version 01 to 03"):
+            target.set_state(0, b"TLSNAP04" + snapshot[8:])
+
+
+def test_a_snapshot_with_any_byte_of_its_head_changed_is_refused():
+    with simulators(make(scenario())) as (simulator,):
+        simulator.reset(seeds=np.array([11]))
+        snapshot = simulator.get_state(0)
+        for at in [*range(KICKS.start), KICKS.start, KICKS.stop - 1]:
+            damaged = bytearray(snapshot)
+            damaged[at] ^= 1
+            with pytest.raises(ValueError):
+                simulator.set_state(0, bytes(damaged))
+        simulator.set_state(0, snapshot)
+        assert simulator.get_state(0) == snapshot
 
 
 def test_resets_do_not_add_up_in_memory():

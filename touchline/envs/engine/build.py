@@ -199,11 +199,6 @@ def fetch_source() -> Path:
 def _fetched(target: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target) as folder:
         archive = _download(Path(folder))
-        found = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if found != GFOOTBALL_SHA256:
-            raise EngineError(
-                f"the source package has sha256 {found}, expected {GFOOTBALL_SHA256}: refusing to build it"
-            )
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
         unpacked = Path(folder) / f"gfootball-{GFOOTBALL_VERSION}"
@@ -215,19 +210,18 @@ def _fetched(target: Path) -> Path:
 
 
 def _download(folder: Path) -> Path:
-    pip = (
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--no-binary",
-        ":all:",
-        "--dest",
-        str(folder),
-    )
-    result = subprocess.run([*pip, f"gfootball=={GFOOTBALL_VERSION}"], capture_output=True, text=True, check=False)
+    # pip runs a source package's setup.py for its metadata: with --require-hashes only once its sum is the right one.
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"gfootball=={GFOOTBALL_VERSION} --hash=sha256:{GFOOTBALL_SHA256}\n")
+    pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--require-hashes")
+    command = [*pip, "--requirement", str(wanted), "--dest", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     archives = list(folder.glob("gfootball-*.tar.gz"))
+    if "DO NOT MATCH THE HASHES" in result.stderr:
+        raise EngineError(
+            f"the source package gfootball {GFOOTBALL_VERSION} is another one than that of sha256 {GFOOTBALL_SHA256}: "
+            "refusing to build it"
+        )
     if result.returncode or not archives:
         reason = (result.stderr or result.stdout).strip().splitlines()[-1:] or ["no output"]
         raise EngineError(f"pip could not download the source package gfootball {GFOOTBALL_VERSION}: {reason[0]}")

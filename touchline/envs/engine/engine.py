@@ -251,8 +251,9 @@ class EngineSimulator:
         """See `Simulator.step_async`; the actions are copied."""
         if not self._begun.all():
             self._check(int(np.flatnonzero(~self._begun)[0]))
-        self._lib.tl_step_async(self._open(), actions.ctypes.data)
-        self._stepping = True
+        batch = self._open()
+        self._stepping = True  # first: an interrupt may come right after the call, and waiting for nothing is harmless
+        self._lib.tl_step_async(batch, actions.ctypes.data)
 
     def step_wait(self) -> None:
         """See `Simulator.step_wait`."""
@@ -280,6 +281,8 @@ class EngineSimulator:
 
     def frame(self, index: int = 0) -> np.ndarray:
         """[720, 1280, 3] uint8, match `index` rendered by the engine."""
+        if not self._options.render:
+            raise EngineError("the engine was started without its renderer: make the environment with engine_rendering")
         width, height = FRAME_SIZE
         pixels = np.frombuffer(self._read(self._lib.tl_render, index), np.uint8)
         # The engine hands the picture out as rows of three planes, bottom row first.

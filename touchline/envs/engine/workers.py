@@ -54,6 +54,7 @@ class ProcessSimulator:
         bounds = np.linspace(0, num_envs, min(num_threads, num_envs) + 1).astype(int)
         self._slices = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
         self._restarts = np.zeros(num_envs, np.int64)
+        self._untold = np.zeros(num_envs, bool)  # matches lost between steps, which the next result must tell
         for part in self._slices:
             self._workers.append(self._start(part))
         for worker in self._workers:
@@ -70,10 +71,9 @@ class ProcessSimulator:
 
     def reset(self, mask: np.ndarray | None = None, seeds: np.ndarray | None = None) -> None:
         """See `Simulator.reset`; matches of a worker that died beside those of `mask` are marked in `lost`."""
-        self._open()
+        self._settle()
         mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
         chosen = [i for i, part in enumerate(self._slices) if mask[part].any()]
-        self.lost[:] = False
         commands = {}
         for i in chosen:
             part = self._slices[i]
@@ -86,7 +86,8 @@ class ProcessSimulator:
             self._workers[i].send(*commands[i])
             if not self._workers[i].receive():
                 raise WorkerError(f"{self.scenario.name}: a new worker crashed while resetting its matches")
-            self.lost[self._slices[i]] &= ~mask[self._slices[i]]
+        self.lost[:] = self._untold & ~mask
+        self._untold[:] = False
 
     def step(self, actions: np.ndarray) -> None:
         """See `Simulator.step`."""
@@ -100,11 +101,23 @@ class ProcessSimulator:
 
     def step_wait(self) -> None:
         """See `Simulator.step_wait`; matches of a worker that died are marked in `lost`."""
-        workers = self._open()
-        self.lost[:] = False
-        for index, worker in enumerate(workers):
-            if not worker.receive():
-                self._replace(index)
+        self._settle()
+        self.lost[:] = self._untold
+        self._untold[:] = False
+        self.reward[self.lost] = 0.0
+        self.terminated[self.lost], self.truncated[self.lost] = False, True
+
+    def _settle(self) -> None:
+        """Hears all answers under way, and replaces the workers that died over them."""
+        errors = []
+        for index, worker in enumerate(self._open()):
+            try:
+                if worker.awaited and not worker.receive():
+                    self._replace(index)
+            except Exception as error:  # the others have answers too
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _replace(self, index: int) -> None:
         """Starts a dead worker again and begins new episodes in its matches."""
@@ -121,16 +134,22 @@ class ProcessSimulator:
             raise WorkerError(f"{self.scenario.name}: a new worker crashed while starting its first episode")
         for state, final in zip(self.state, self.final_state, strict=True):
             final[part] = state[part]
-        self.reward[part] = 0.0
-        self.terminated[part], self.truncated[part], self.lost[part] = False, True, True
+        self._untold[part] = True
 
     def get_state(self, index: int) -> bytes:
         """See `Simulator.get_state`."""
-        return self._ask(index, "get_state")
+        worker = self._worker_of(index)
+        if not self._ask(worker, "get_state", index):
+            self._replace(self._workers.index(worker))  # its matches begin anew, and the next step tells so
+            worker = self._worker_of(index)
+            if not self._ask(worker, "get_state", index):
+                raise WorkerError(f"{self.scenario.name}: a new worker of match {index} died over its snapshot")
+        return worker.answer
 
     def set_state(self, index: int, snapshot: bytes) -> None:
         """See `Simulator.set_state`."""
-        self._ask(index, "set_state", snapshot)
+        if not self._ask(self._worker_of(index), "set_state", index, snapshot):
+            raise WorkerError(f"{self.scenario.name}: the worker of match {index} died over a snapshot")
 
     def crash(self, index: int = 0) -> None:
         """Causes a fatal error inside the engine of match `index`; the next step finds its worker dead."""
@@ -141,19 +160,18 @@ class ProcessSimulator:
     def _worker_of(self, index: int) -> _Worker:
         if not 0 <= index < self.num_envs:
             raise IndexError(f"expected a match index from 0 to {self.num_envs - 1}, got {index}")
-        return next(worker for worker in self._open() if worker.part.start <= index < worker.part.stop)
+        self._settle()
+        return next(worker for worker in self._workers if worker.part.start <= index < worker.part.stop)
 
     def _open(self) -> list[_Worker]:
         if not self._workers:
             raise EngineError(f"{self.scenario.name}: the environment has been closed")
         return self._workers
 
-    def _ask(self, index: int, command: str, *arguments: Any) -> Any:
-        worker = self._worker_of(index)
+    def _ask(self, worker: _Worker, command: str, index: int, *arguments: Any) -> bool:
+        """Whether the worker lived to answer."""
         worker.send(command, index - worker.part.start, *arguments)
-        if not worker.receive():
-            raise WorkerError(f"{self.scenario.name}: the worker of match {index} died during {command}")
-        return worker.answer
+        return worker.receive()
 
     def close(self) -> None:
         """See `Simulator.close`."""
@@ -183,7 +201,7 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.answer: Any = None
-        self._awaited = True  # an answer is under way, the first to say that it is ready
+        self.awaited = True  # an answer is under way, the first to say that it is ready
 
     def wait_until_ready(self) -> None:
         try:
@@ -196,10 +214,10 @@ class _Worker:
             raise WorkerError(f"a worker for matches {self.part.start} to {self.part.stop - 1} did not start")
 
     def send(self, *command: Any) -> None:
-        if self._awaited:  # an interrupt, or another worker's error, came before it was heard
+        if self.awaited:  # an interrupt, or another worker's error, came before it was heard
             with contextlib.suppress(Exception):
                 self.receive()
-        self._awaited = True
+        self.awaited = True
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead: receive() will say so
             self.pipe.send(command)
 
@@ -209,9 +227,9 @@ class _Worker:
             self.pipe.poll(None)  # Ctrl-C comes while waiting, not within an answer
             failed, self.answer = self.pipe.recv()
         except (EOFError, OSError):
-            self._awaited = False
+            self.awaited = False
             return False
-        self._awaited = False
+        self.awaited = False
         if failed:
             raise self.answer
         return True

@@ -171,14 +171,15 @@ struct TlMatch {
 
 struct SnapshotHeader {
   char magic[8];
-  uint64_t identity, payload_checksum, payload_size;
+  uint64_t identity, checksum, payload_size;  // the sum is of all that follows the size
   uint64_t seed_stream;
   int64_t seed, episode;
   int32_t line_up, previous_game_mode, previous_owner, score_difference;
   uint8_t kicks[2][kMaxPlayers][kKicks];
 };
-const char kMagic[8] = {'T', 'L', 'S', 'N', 'A', 'P', '0', '2'};
-const char kMagicWithoutKicks[8] = {'T', 'L', 'S', 'N', 'A', 'P', '0', '1'};
+const char kMagic[8] = {'T', 'L', 'S', 'N', 'A', 'P', '0', '3'};
+const int kVersionAt = 7;  // of the magic; version 01 had no kicks, and the sum of 01 and 02 was of the payload alone
+const size_t kSummedFrom = offsetof(SnapshotHeader, seed_stream);
 
 }  // namespace
 
@@ -672,7 +673,6 @@ TL_API int64_t tl_get_state(TlBatch* batch, int32_t index, uint8_t* out, int64_t
   memset(&h, 0, sizeof h);
   memcpy(h.magic, kMagic, sizeof kMagic);
   h.identity = batch->scenario.identity;
-  h.payload_checksum = checksum(reinterpret_cast<const uint8_t*>(payload.data()), payload.size());
   h.payload_size = payload.size();
   h.seed_stream = m.seed_stream;
   h.seed = m.seed;
@@ -686,25 +686,30 @@ TL_API int64_t tl_get_state(TlBatch* batch, int32_t index, uint8_t* out, int64_t
   if (size <= capacity) {
     memcpy(out, &h, sizeof h);
     memcpy(out + sizeof h, payload.data(), payload.size());
+    h.checksum = checksum(out + kSummedFrom, size_t(size) - kSummedFrom);
+    memcpy(out, &h, sizeof h);
   }
   return size;
 }
 
 TL_API int32_t tl_set_state(TlBatch* batch, int32_t index, const uint8_t* data, int64_t size) {
-  SnapshotHeader h;
-  memset(&h, 0, sizeof h);
-  const bool has_no_kicks = size >= int64_t(sizeof kMagic) && memcmp(data, kMagicWithoutKicks, sizeof kMagic) == 0;
-  const int64_t head = has_no_kicks ? offsetof(SnapshotHeader, kicks) : sizeof h;
-  if (size < head || (!has_no_kicks && memcmp(data, kMagic, sizeof kMagic) != 0)) {
-    last_error = "not a snapshot, or one of a later version: expected version 01 or 02";
+  const char version = size >= int64_t(sizeof kMagic) && memcmp(data, kMagic, kVersionAt) == 0 ? data[kVersionAt] : '0';
+  const size_t head = version == '1' ? offsetof(SnapshotHeader, kicks) : sizeof(SnapshotHeader);
+  if (version < '1' || version > kMagic[kVersionAt] || size < int64_t(head)) {
+    last_error = "not a snapshot, or one of a later version: expected version 01 to 03";
     return 1;
   }
+  SnapshotHeader h;
+  memset(&h, 0, sizeof h);
   memcpy(&h, data, head);
   if (h.identity != batch->scenario.identity) {
     last_error = "a snapshot of another scenario, or of other controlled players";
     return 2;
   }
-  if (h.payload_size != uint64_t(size - head) || h.payload_checksum != checksum(data + head, size_t(size - head))) {
+  const size_t summed_from = version == '3' ? kSummedFrom : head;
+  const bool whole = h.payload_size == uint64_t(size) - head &&
+                     h.checksum == checksum(data + summed_from, size_t(size) - summed_from);
+  if (!whole || h.episode < 0 || h.line_up < 0 || h.line_up > 1) {
     last_error = "a damaged snapshot: its check sum does not fit";
     return 3;
   }
