@@ -110,6 +110,8 @@ class Scenario:
         for side in ("left_team_difficulty", "right_team_difficulty"):
             if not 0.0 <= getattr(self, side) <= 1.0:
                 raise ValueError(f"{self.name}.{side}: expected 0 to 1, got {getattr(self, side)}")
+        if len(self.ball_position) != 2:
+            raise ValueError(f"{self.name}.ball_position: expected (x, y), got {self.ball_position}")
         check_place(*self.ball_position, f"{self.name}.ball_position")
         for name, low, end in (
             ("game_duration", 1, 2**31),

@@ -31,8 +31,9 @@ class FootballEnv(gym.Env):
     alternates with the episode.
 
     `info` has `score` (left, right), `ball_owned_team`, `game_mode`, `steps_left`, `engine_seed`, after a step
-    `reward_terms`, and at an end `episode` (statistics, see `statistics.py`). To use Gymnasium's
-    `RecordEpisodeStatistics` give it another `stats_key`.
+    `reward_terms`, at an end `episode` (statistics, see `statistics.py`), and once a controlled player has been sent
+    off `sent_off` and `were_off` [N] as in `FootballVectorEnv`. To use Gymnasium's `RecordEpisodeStatistics` give it
+    another `stats_key`.
     """
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
@@ -101,7 +102,10 @@ class FootballEnv(gym.Env):
             space: gym.Space = gym.spaces.Box(0, 255, (SMM_HEIGHT, SMM_WIDTH, 3), np.uint8)
         else:
             scenario = self._env.scenario
-            space = raw_space(len(scenario.left_team), len(scenario.right_team), scenario.game_duration)
+            sizes = len(scenario.left_team), len(scenario.right_team)
+            own_first = [sizes] * self._env.num_left + [sizes[::-1]] * self._env.num_right
+            spaces = [raw_space(*each, scenario.game_duration) for each in own_first]
+            return spaces[0] if self.num_players == 1 else gym.spaces.Tuple(spaces)
         return space if self.num_players == 1 else gym.spaces.Tuple([space] * self.num_players)
 
     @property
@@ -114,8 +118,15 @@ class FootballEnv(gym.Env):
         """The match as it stands, B = 1."""
         return self._env.simulator.state
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the match waits for `reset`."""
+        return bool(self._env.needs_reset[0])
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode; see the class for what `seed` means. There are no options."""
+        if options:
+            raise ValueError(f"expected no reset options, got {', '.join(map(str, options))}")
         super().reset(seed=seed)
         observation, info = self._env.reset(seed=seed)
         self._show()
@@ -131,6 +142,7 @@ class FootballEnv(gym.Env):
         flat = {"reward_terms": {name: _scalar(values[0]) for name, values in info["reward_terms"].items()}}
         if "episode" in info:
             flat["episode"] = _first_of(info["episode"])
+        flat |= {name: info[name][0].copy() for name in ("sent_off", "were_off") if name in info}
         self._show()
         return (
             self._observation(observation),
@@ -239,8 +251,8 @@ def _shrink(frame: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(frame).resize((SMM_WIDTH, SMM_HEIGHT), Image.Resampling.BOX))
 
 
-def raw_space(num_left_players: int, num_right_players: int, game_duration: int) -> gym.spaces.Dict:
-    """The space of upstream's raw dict. Its own team comes first, so both sizes must be equal for a right agent."""
+def raw_space(num_own_players: int, num_other_players: int, game_duration: int) -> gym.spaces.Dict:
+    """The space of upstream's raw dict, in which an agent's own team is the left one."""
     box, discrete = gym.spaces.Box, gym.spaces.Discrete
     fields: dict[str, gym.Space] = {
         "ball": box(-BOUND, BOUND, (3,), np.float64),
@@ -255,7 +267,7 @@ def raw_space(num_left_players: int, num_right_players: int, game_duration: int)
         "active": discrete(MAX_PLAYERS + 1, start=-1),
         "sticky_actions": box(0, 1, (10,), np.uint8),
     }
-    for side, count in (("left", num_left_players), ("right", num_right_players)):
+    for side, count in (("left", num_own_players), ("right", num_other_players)):
         fields |= {
             f"{side}_team": box(-BOUND, BOUND, (count, 2), np.float64),
             f"{side}_team_direction": box(-BOUND, BOUND, (count, 2), np.float64),

@@ -114,9 +114,8 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
             return {}, {}, {}, {}, {}
         if missing := [agent for agent in self.agents if agent not in actions]:
             raise ValueError(f"expected an action of every agent; none of {', '.join(missing)}")
-        chosen = [int(actions[agent]) for agent in self.agents]
-        single = len(chosen) == 1
-        observation, reward, terminated, truncated, info = self._env.step(chosen[0] if single else np.array(chosen))
+        chosen = np.array([np.asarray(actions[agent]).item() for agent in self.agents])
+        observation, reward, terminated, truncated, info = self._env.step(chosen[0] if len(chosen) == 1 else chosen)
         self._cycles += 1
         if self.max_cycles is not None and self._cycles >= self.max_cycles and not (terminated or truncated):
             truncated = True
@@ -170,7 +169,7 @@ class FootballParallelEnv(ParallelEnv[str, Any, int]):
     def set_state(self, snapshot: bytes) -> dict[str, Any]:
         """Continues from a snapshot of the same scenario and settings; returns the observations."""
         observation = self._env.set_state(snapshot)
-        self.agents, self._cycles = self.possible_agents[:], 0
+        self.agents, self._cycles = [] if self._env.has_ended else self.possible_agents[:], 0
         return self._observations(observation, self.action_masks())
 
     def render(self) -> np.ndarray | None:

@@ -33,7 +33,7 @@ class RewardTerm(Protocol):
         """[B, N] float32, this term's reward for the step just made."""
 
     def get_state(self, index: int) -> np.ndarray:
-        """What the term remembers of match `index`, [...] int32 of a fixed shape."""
+        """What the term remembers of match `index`, [...] numbers of a fixed shape and dtype."""
 
     def set_state(self, index: int, state: np.ndarray) -> None:
         """Sets what the term remembers of match `index`."""
@@ -141,7 +141,7 @@ REWARDS: dict[str, TermFactory] = {"scoring": Scoring, "checkpoints": Checkpoint
 
 
 def make_terms(
-    rewards: Sequence[str | TermFactory] | Mapping[str | TermFactory, float] | str,
+    rewards: Sequence[str | TermFactory] | Mapping[str | TermFactory, float] | TermFactory | str,
     num_envs: int,
     num_left: int,
     num_right: int,
@@ -154,6 +154,8 @@ def make_terms(
     """
     if isinstance(rewards, str):
         rewards = [name.strip() for name in rewards.split(",") if name.strip()]
+    if callable(rewards):
+        rewards = [rewards]
     weights = dict(rewards) if isinstance(rewards, Mapping) else dict.fromkeys(rewards, 1.0)
     if not weights:
         raise ValueError(f"expected at least one reward; there are {', '.join(REWARDS)}")

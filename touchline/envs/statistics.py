@@ -46,17 +46,15 @@ def _visit(cells, x, y):
 
 
 @njit(cache=True)
-def _count(floats, ints, counters):
+def _count(floats, ints, counters, side):
     for b in range(len(floats)):
         c, n, f = counters[b], ints[b], floats[b]
         c[_LENGTH] += 1
         _visit(c[_BALL_CELLS : _BALL_CELLS + 3], f[_BALL], f[_BALL + 1])
-        for side in range(2):
-            me = n[_CONTROLLED[side]]
-            if me >= 0:
-                at = _POSITION[side] + 2 * me
-                _visit(c[_PLAYER_CELLS : _PLAYER_CELLS + 3], f[at], f[at + 1])
-                break
+        me = n[_CONTROLLED[side]]
+        if me >= 0:  # not sent off
+            at = _POSITION[side] + 2 * me
+            _visit(c[_PLAYER_CELLS : _PLAYER_CELLS + 3], f[at], f[at + 1])
         owner, player = n[_OWNED_TEAM], n[_OWNED_PLAYER]
         for team in range(2):
             scored = n[_LEFT_SCORE + team] - c[_GOALS + team]
@@ -87,9 +85,14 @@ def _count(floats, ints, counters):
 
 
 class EpisodeStatistics:
-    """Counts for B matches at once; see the module's text for what is counted."""
+    """Counts for B matches at once; see the module's text for what is counted.
 
-    def __init__(self, num_envs: int) -> None:
+    Args:
+        num_left: controlled players on the left; without any the first agent is on the right.
+    """
+
+    def __init__(self, num_envs: int, num_left: int = 1) -> None:
+        self._side = 0 if num_left else 1
         self._counters = np.zeros((num_envs, _NUM), np.int32)
         self._returns = np.zeros(num_envs, np.float32)
         self.reset(np.arange(num_envs))
@@ -102,7 +105,7 @@ class EpisodeStatistics:
 
     def step(self, simulator: Simulator, reward: np.ndarray) -> None:
         """Counts a step; `reward` [B, N] is the weighted sum of the terms."""
-        _count(simulator.final_state.floats, simulator.final_state.ints, self._counters)
+        _count(simulator.final_state.floats, simulator.final_state.ints, self._counters, self._side)
         self._returns += reward[:, 0]
 
     def summary(self) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import operator
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,6 +30,7 @@ BACKENDS = ("gfootball",)
 WORKERS = ("thread", "process")
 MAX_SEED = 2**32 - 1
 _ENDED = b"ended"  # the last part of a snapshot that waits for a reset
+_SETTINGS = b"settings"  # how the second begins
 UNCHOSEN_SEEDS = 10**9  # below this; those of evaluations begin here
 
 
@@ -109,6 +112,8 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             raise ValueError(f"no workers {workers!r}; there are {', '.join(WORKERS)}")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"no render mode {render_mode!r}; there is rgb_array, or None")
+        if engine_rendering and workers == "process":
+            raise ValueError("the engine renders in this process alone: engine_rendering wants workers='thread'")
         if num_envs < 1 or stack < 1:
             raise ValueError(f"expected num_envs >= 1 and stack >= 1, got {num_envs} and {stack}")
         self.scenario = scenario if isinstance(scenario, Scenario) else scenarios.load(scenario)
@@ -131,7 +136,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         self._closed = False
         controlled = controlled_scenario(self.scenario, left, right, control)
         self._terms, self._weights = make_terms(rewards, num_envs, left, right)
-        self._statistics = EpisodeStatistics(num_envs)
+        self._statistics = EpisodeStatistics(num_envs, left)
         self.simulator = _make_simulator(
             controlled,
             num_envs,
@@ -153,7 +158,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
             self._stack, self._final_stack = FrameStack(*size), FrameStack(*size)
         self._all_rows = np.arange(num_envs)
         self._reward = np.zeros((num_envs, self.num_players), np.float32)
-        self._needs_reset = np.ones(num_envs, bool)
+        self.needs_reset = np.ones(num_envs, bool)
         self._seeded = np.zeros(num_envs, bool)
         self._stepping = False  # between step_async and step_wait
         self._renderer = None
@@ -208,15 +213,19 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         nobody waited for is lost.
         """
         mask = self._reset_mask(options)
+        if self._stepping and not mask.all():
+            self.step_wait()  # in which those that go on made a step too
         seeds = self._seeds(seed, mask)
         self.simulator.reset(None if mask.all() else mask, seeds)
         self._stepping = False
         rows = np.flatnonzero(mask | self.simulator.lost)
         self._begin_episodes(rows)
-        self._needs_reset[rows] = False
+        self.needs_reset[rows] = False
         return self._observation(), self._info() | self._lost()
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        if unknown := set(options or {}) - {"reset_mask"}:
+            raise ValueError(f"no reset option {', '.join(map(str, unknown))}; there is reset_mask")
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, bool)
@@ -231,8 +240,10 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         if isinstance(seed, int | np.integer):
             seeds = int(seed) + np.arange(self.num_envs, dtype=np.int64)
         else:
+            if seed is not None and np.ndim(seed) != 1:
+                raise TypeError(f"expected a whole number as the seed, or {self.num_envs} of them, got {seed!r}")
             each = [None] * self.num_envs if seed is None else seed
-            seeds = np.array([-1 if s is None else int(s) for s in each], np.int64)
+            seeds = np.array([-1 if s is None else operator.index(s) for s in each], np.int64)
             if len(seeds) != self.num_envs:
                 raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
         if seeds.min() < (0 if isinstance(seed, int | np.integer) else -1) or seeds.max() > MAX_SEED:
@@ -259,14 +270,19 @@ class FootballVectorEnv(gym.vector.VectorEnv):
     def step_async(self, actions: np.ndarray) -> None:
         """Starts a step on the threads; `step_wait` gives its result. Meanwhile nothing of the last step may be read
         unless it was copied."""
-        if self._needs_reset.any():
-            row = int(np.flatnonzero(self._needs_reset)[0])
+        if self.needs_reset.any():
+            row = int(np.flatnonzero(self.needs_reset)[0])
             raise gym.error.ResetNeeded(f"match {row} has not been reset: call reset() before step()")
         if self._stepping:
             raise gym.error.AlreadyPendingCallError("a step is under way: call step_wait() first", "step")
         self._were_off = self._sent_off(self.simulator.state)
-        self.simulator.step_async(check_actions(actions, self.num_envs, self.num_players, self._num_actions))
-        self._stepping = True
+        checked = check_actions(actions, self.num_envs, self.num_players, self._num_actions)
+        self._stepping = True  # first: an interrupt may come right after the call
+        try:
+            self.simulator.step_async(checked)
+        except Exception:
+            self._stepping = False
+            raise
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Finishes the step that `step_async` started."""
@@ -296,7 +312,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
                 self._begin_episodes(rows)
             else:
                 running = self._all_rows
-                self._needs_reset[rows] = True
+                self.needs_reset[rows] = True
         else:
             running = self._all_rows
         self._observe.write(simulator.state, running, self._frame)
@@ -325,7 +341,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         return {
             "final_obs": self._squeezed(final).copy(),
             "_final_obs": ended.copy(),
-            "final_info": self._owned(_state_info(final_state)) | {"reward": self._reward.copy()},
+            "final_info": self._owned(_state_info(final_state)) | {"reward": self._squeezed(self._reward).copy()},
             "_final_info": ended.copy(),
             "episode": self._statistics.summary(),
             "_episode": ended.copy(),
@@ -370,12 +386,12 @@ class FootballVectorEnv(gym.vector.VectorEnv):
 
     def _get_state(self, index: int) -> bytes:
         self._check_at_rest()
-        parts = [self.simulator.get_state(index)]
+        parts = [self.simulator.get_state(index), self._settings()]
         parts += [term.get_state(index).tobytes() for term in self._terms.values()]
         parts.append(self._statistics.get_state(index).tobytes())
         if self._stack:
             parts.append(self._stack.stacked[index].tobytes())
-        if self._needs_reset[index]:
+        if self.needs_reset[index]:
             parts.append(_ENDED)
         return b"".join(struct.pack("<q", len(part)) + part for part in parts)
 
@@ -396,7 +412,7 @@ class FootballVectorEnv(gym.vector.VectorEnv):
                 now = b""
             try:
                 self.simulator.set_state(index, parts[0])
-            except ValueError:
+            except Exception:
                 for i, old in enumerate(before):
                     if old:
                         self.simulator.set_state(i, old)
@@ -407,32 +423,42 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         self._seeded[:] = True
         return self._observation()
 
+    def _settings(self) -> bytes:
+        """Stands for what gives the parts of a snapshot their meaning."""
+        frames = (type(self._observe).__qualname__, self._observe.shape, self.stack) if self._stack else ()
+        return _SETTINGS + hashlib.sha256(repr((list(self._terms), frames)).encode()).digest()[:8]
+
     def _check_at_rest(self) -> None:
         if self._stepping:
             raise gym.error.AlreadyPendingCallError("a step is under way: call step_wait() first", "step")
 
     def _unpacked(self, index: int, snapshot: bytes) -> list[bytes]:
-        parts = _unpack(snapshot)
+        engine, *parts = _unpack(snapshot)
+        if parts and parts[0].startswith(_SETTINGS):  # those of earlier versions have none
+            fit = parts.pop(0) == self._settings()
+        else:
+            fit = True
         expected = [len(term.get_state(index).tobytes()) for term in self._terms.values()]
         expected.append(len(self._statistics.get_state(index).tobytes()))
         if self._stack:
             expected.append(self._stack.stacked[index].nbytes)
-        if [len(part) for part in parts[1:]] not in (expected, [*expected, len(_ENDED)]):
+        if not fit or [len(part) for part in parts] not in (expected, [*expected, len(_ENDED)]):
             raise ValueError("not a snapshot of an environment with these rewards and observations")
-        return parts
+        return [engine, *parts]
 
     def _take(self, index: int, parts: list[bytes]) -> None:
         """What a snapshot has beside the engine's part, which has been loaded."""
         rest = iter(parts[1:])
         for term in self._terms.values():
-            term.set_state(index, np.frombuffer(next(rest), np.int32))
+            now = term.get_state(index)
+            term.set_state(index, np.frombuffer(next(rest), now.dtype).reshape(now.shape))
         self._statistics.set_state(index, np.frombuffer(next(rest), np.int32))
         row = np.array([index])
         self._observe.write(self.simulator.state, row, self._frame)
         if self._stack:
             stacked = self._stack.stacked
             stacked[index] = np.frombuffer(next(rest), stacked.dtype).reshape(stacked[index].shape)
-        self._needs_reset[index] = next(rest, b"") == _ENDED
+        self.needs_reset[index] = next(rest, b"") == _ENDED
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """B pictures [H, W, 3] uint8 of the matches as they stand, with `render_mode="rgb_array"`."""
@@ -452,6 +478,11 @@ class FootballVectorEnv(gym.vector.VectorEnv):
 
 def make_observation(observation: str | Callable[[int, int], Observation], left: int, right: int) -> Observation:
     if not isinstance(observation, str):
+        if not callable(observation):
+            raise TypeError(
+                f"expected an observation's name, or what makes one of (num_left, num_right), such as its class; "
+                f"got {observation!r}"
+            )
         return observation(left, right)
     if observation in ("raw", "pixels"):
         raise ValueError(
@@ -483,7 +514,9 @@ def _state_info(state: Any) -> dict[str, Any]:
 
 
 def _unpack(snapshot: bytes) -> list[bytes]:
-    parts, at = [], 0
+    snapshot, parts, at = bytes(snapshot), [], 0
+    if not snapshot:
+        raise ValueError("a damaged snapshot: it is empty")
     while at < len(snapshot):
         size = struct.unpack_from("<q", snapshot, at)[0] if at + 8 <= len(snapshot) else -1
         if size < 0 or at + 8 + size > len(snapshot):

@@ -25,12 +25,14 @@ def names(*, gfootball: bool = False) -> list[str]:
 
 
 def load(name: str | os.PathLike[str]) -> Scenario:
-    """A scenario by name, by path of a Python file, or by dotted module path.
+    """A scenario by name (or id, `touchline/NAME-v0`), by path of a Python file, or by dotted module path.
 
     A file or module of your own defines one of: `SCENARIO`, a `touchline.types.Scenario`; `scenario()`, which
     returns one; or gfootball's `build_scenario(builder)`, taken as it is and without gfootball.
     """
     text = os.fspath(name)
+    if text.startswith("touchline/"):  # the id of its environment
+        text = text.removeprefix("touchline/").removesuffix("-v0")
     if text in names():
         return _scenario_of(plugins.load("scenarios", text), text)
     if isinstance(name, os.PathLike) or text.endswith(".py") or os.sep in text:
