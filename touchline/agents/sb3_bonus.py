@@ -35,6 +35,11 @@ class BonusVecEnv(VecEnvWrapper):
     def __init__(self, venv: VecEnv, bonus: Any, *, unroll_length: int = 128) -> None:
         if unroll_length < 1:
             raise ValueError(f"expected unroll_length of at least 1, got {unroll_length}")
+        if getattr(bonus, "random_steps", 0) and not getattr(bonus, "ready", True):
+            raise ValueError(
+                "the bonus has learned nothing, and learns from random play alone: call "
+                "bonus.pretrain(exploration.random_play(envs, spec, bonus.random_steps, seed=...)) first"
+            )
         super().__init__(venv)
         space = venv.observation_space
         spec = EnvSpec(tuple(space.shape), str(space.dtype), int(venv.action_space.n))

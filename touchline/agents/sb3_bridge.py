@@ -66,8 +66,8 @@ class Sb3VecEnv(VecEnv):
             raise ValueError(
                 f"expected an environment with AutoresetMode.SAME_STEP, got {envs.metadata.get('autoreset_mode')}"
             )
-        if getattr(envs, "num_players", 1) != 1:
-            raise ValueError(f"SB3 trains one player an environment, got {envs.num_players} controlled players")
+        if (players := getattr(envs.unwrapped, "num_players", 1)) != 1:
+            raise ValueError(f"SB3 trains one player an environment, got {players} controlled players")
         self.envs, self._threaded = envs, hasattr(envs, "step_async")
         self.render_mode = envs.render_mode
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
@@ -103,8 +103,9 @@ class Sb3VecEnv(VecEnv):
             infos[i] |= _row(info.get("final_info", {}), i)
             infos[i]["terminal_observation"] = np.array(info["final_obs"][i])
             infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
-            infos[i]["episode"] = {name: values[i].item() for name, values in info["episode"].items()}
-            infos[i]["episode"]["t"] = 0.0  # seconds since the start, which SB3's loggers expect
+            if "episode" in info:  # environments of others may keep no statistics
+                statistics = {k: values[i].item() for k, values in info["episode"].items() if not k.startswith("_")}
+                infos[i]["episode"] = {"t": 0.0} | statistics  # t, seconds, is what SB3's loggers expect
         self._last = np.array(observations)
         return self._last.copy(), rewards, dones, infos
 
@@ -114,7 +115,7 @@ class Sb3VecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """An attribute of the vector environment, once a chosen match."""
-        return [getattr(self.envs, attr_name) for _ in self._get_indices(indices)]
+        return [getattr(self._owner(attr_name), attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Sets an attribute of the vector environment, for all its matches."""
@@ -123,9 +124,17 @@ class Sb3VecEnv(VecEnv):
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Calls a method of the vector environment, once a chosen match; masks are each match's own, [A] bool."""
         if method_name == "action_masks":
-            masks = self.envs.action_masks()
+            masks = self._owner("action_masks").action_masks()
             return [masks[i].copy() for i in self._get_indices(indices)]
-        return [getattr(self.envs, method_name)(*args, **kwargs) for _ in self._get_indices(indices)]
+        method = getattr(self._owner(method_name), method_name)
+        return [method(*args, **kwargs) for _ in self._get_indices(indices)]
+
+    def _owner(self, name: str) -> gym.vector.VectorEnv:
+        """The environment or, of wrapped ones, the outermost that has an attribute of that name."""
+        envs = self.envs
+        while not hasattr(envs, name) and isinstance(envs, gym.vector.VectorWrapper):
+            envs = envs.env
+        return envs
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """No match has a wrapper of its own."""

@@ -21,6 +21,9 @@ from touchline.networks import linear, make_encoder, observation_normaliser, sco
 from touchline.rollout import Rollout
 from touchline.types import EnvSpec, Stream
 
+SETTLED = 1000
+"""Returns from which on the scale is one to divide by: those of a first few steps hardly differ yet."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -97,10 +100,11 @@ class RandomNetworkDistillation:
         return 0.5 * (self.predictor(obs) - self.target(obs)).square().mean(-1)
 
     def reward(self, rollout: Rollout, carry: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The error [T, B] where each step led, over the running scale, which it moves first."""
+        """The error [T, B] where each step led, over the running scale, which it moves first; 0 until that settles."""
         raw = self.error(rollout.next_obs().flatten(0, 1)).view(rollout.action.shape) * rollout.mask.cpu()
         carry = self.scale.follow(raw, carry)
-        return {"rnd": raw / self.scale.deviation}, carry
+        settled = self.scale.count >= SETTLED
+        return {"rnd": raw / self.scale.deviation if settled else torch.zeros_like(raw)}, carry
 
     def score(self, batch: Any) -> dict[str, Tensor]:
         """{"rnd": [K]}: what transitions of the replay would pay under today's predictor."""

@@ -19,6 +19,11 @@ class ReturnScale:
         self._moments = torch.zeros(3, dtype=torch.float64)  # count, mean, sum of squared distances to it
 
     @property
+    def count(self) -> int:
+        """Returns seen so far."""
+        return int(self._moments[0])
+
+    @property
     def deviation(self) -> float:
         """1 before any return was seen."""
         count, _, spread = self._moments.tolist()
