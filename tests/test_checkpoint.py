@@ -113,6 +113,17 @@ def test_a_damaged_file_is_named(tmp_path):
         load(path)
 
 
+def test_a_damaged_weight_is_noticed(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    weights = torch.arange(1000.0)
+    save(path, {"weights": weights})
+    contents = bytearray(path.read_bytes())
+    contents[contents.index(weights.numpy().tobytes()) + 1003] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(CheckpointError, match=r"damaged.*check sum"):
+        load(path)
+
+
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     class Malice:
         def __reduce__(self):
@@ -141,6 +152,20 @@ def test_the_first_signal_asks_and_the_second_interrupts():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_terminal_that_closes_asks_too_unless_that_is_ignored():
+    with stop_on_signals() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.is_set()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_stop_within_another_is_the_same_one():

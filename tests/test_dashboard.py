@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from contextlib import contextmanager
 from urllib.parse import quote, urlencode
 
@@ -194,12 +195,14 @@ def test_a_damaged_trace_is_listed_and_says_so(root):
     (root / "cup" / "replays" / "bad.npz").write_bytes(b"PK\3\4 no more")
     np.savez(root / "cup" / "replays" / "pickle.npz", about=np.array([{"policies": 1}], object))
     (root / "cup" / "replays" / "empty.npz").write_bytes(b"")
-    whole = bytearray(next((root / "cup" / "replays").glob("[!bep]*.npz")).read_bytes())
+    with zipfile.ZipFile(root / "cup" / "replays" / "header.npz", "w") as archive:  # which numpy parses as Python
+        archive.writestr("about.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': (((\x00\n")
+    whole = bytearray(next((root / "cup" / "replays").glob("[!behp]*.npz")).read_bytes())
     whole[200:400] = bytes(byte ^ 0x55 for byte in whole[200:400])
     (root / "cup" / "replays" / "flipped.npz").write_bytes(whole)
     with served(root) as server:
         files = {file["name"]: file for file in ask(server, "replays", path="cup")["files"]}
-        for name in ("bad", "empty", "flipped"):
+        for name in ("bad", "empty", "header", "flipped"):
             assert files[f"replays/{name}.npz"]["error"]
         assert "error" in files["replays/pickle.npz"], "a pickle is never opened"
         status, _, text = get(server, "/open/cup/replays/bad.npz")

@@ -56,3 +56,15 @@ def test_a_folder_is_one_processes_at_a_time_and_free_when_that_has_died(tmp_pat
     subprocess.run([sys.executable, "-c", code], check=True)
     with claim(tmp_path / ".lock") as mine:
         assert mine
+
+
+def test_a_folder_made_for_work_that_left_nothing_goes_again(tmp_path):
+    new, old = tmp_path / "new", tmp_path / "old"
+    old.mkdir()
+    for folder in (new, old):
+        with alone(folder, "the work"):
+            assert folder.is_dir()
+    assert not new.exists() and old.exists()
+    with alone(new, "the work"):
+        (new / "result").touch()
+    assert (new / "result").exists()

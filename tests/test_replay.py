@@ -57,7 +57,7 @@ def test_saving_leaves_no_part_files_and_replaces_the_old_file(tmp_path):
     assert Replay.load(tmp_path / "trace.npz").num_steps == 4
 
 
-@pytest.mark.parametrize("damage", ["half", "text", "empty", "flipped", "other npz", "pickle", "npy"])
+@pytest.mark.parametrize("damage", ["half", "text", "empty", "flipped", "other npz", "pickle", "npy", "header"])
 def test_a_damaged_file_is_called_damaged_with_its_name(tmp_path, damage):
     path = played().save(tmp_path / "trace.npz")
     data = path.read_bytes()
@@ -76,6 +76,10 @@ def test_a_damaged_file_is_called_damaged_with_its_name(tmp_path, damage):
     elif damage == "npy":
         with path.open("wb") as file:
             np.save(file, np.zeros(3))
+    elif damage == "header":  # which numpy parses as Python
+        about = b"\x93NUMPY\x01\x00\x10\x00{'descr': (((\x00\n"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("about.npy", about)
     with pytest.raises(ReplayError, match=r"trace\.npz is no replay or is damaged"):
         Replay.load(path)
 

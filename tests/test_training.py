@@ -1,6 +1,7 @@
 """The loop: run directories, resuming bitwise, interrupts, presets, bonuses."""
 
 import csv
+import errno
 import importlib
 import json
 import signal
@@ -19,6 +20,7 @@ import touchline.curiosity
 from touchline import checkpoint, distributed, exploration, plugins, training
 from touchline.agents import impala, ppo
 from touchline.benchmarks import presets
+from touchline.processes import alone
 from touchline.run import Run, begin_with
 from touchline.sharing import make_actor, parts_of
 from touchline.tracking import CsvTracker, EpisodeStatistics, ProgressBar, ProgressLines, progress
@@ -145,6 +147,37 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
     with pytest.raises(FileExistsError, match="holds a run already: go on with --resume"):
         train(config(tmp_path / "run"), make_envs=toy)
     assert torch.equal(before, weights(tmp_path / "run"))
+
+
+def test_the_directory_is_claimed_before_anything_is_made_or_read(tmp_path):
+    def refuse(_config):
+        raise AssertionError("matches were made")
+
+    train(config(tmp_path / "old"), make_envs=toy)
+    for name, begin in (
+        ("new", lambda run: train(config(run), make_envs=refuse)),
+        ("old", lambda run: resume(run, total_steps=100 * UPDATE, make_envs=refuse)),
+    ):
+        with alone(tmp_path / name, "the training"), pytest.raises(ValueError, match="another process is at"):
+            begin(tmp_path / name)
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint at"):
+        resume(tmp_path / "wrong")
+    assert {path.name for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_a_config_is_never_half_written(tmp_path, monkeypatch):
+    train(config(tmp_path / "run"), make_envs=toy)
+    before = (tmp_path / "run" / "config.json").read_text()
+
+    def fill(path, text, **options):
+        with path.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(OSError, match="No space"):
+        resume(tmp_path / "run", total_steps=100 * UPDATE, make_envs=toy)
+    assert (tmp_path / "run" / "config.json").read_text() == before
 
 
 def test_checkpoints_come_at_the_interval(tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ SHOWN = (".npz", ".html", ".mp4")
 """What replays are kept as."""
 
 UNREADABLE = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RuntimeError),
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError, RuntimeError),
     *(MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, csv.Error),
 )
 """What reading a damaged file may raise."""

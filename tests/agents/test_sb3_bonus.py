@@ -1,6 +1,7 @@
 """Our exploration bonuses beside SB3's reward."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,19 @@ def test_every_bonus_pays_and_learns(name):
     model.learn(128)
     assert np.isfinite(model.rollout_buffer.rewards).all()
     assert f"reward/{bonus.streams[0].name}" in envs.metrics
+
+
+def test_a_bonus_that_learns_from_random_play_alone_and_has_not_is_told_of():
+    module = plugins.load("curiosity", "episodic_curiosity")
+    envs = Corridor(num_envs=4)
+    spec = env_spec(envs)
+    bonus = module.make(spec, module.Config(train="offline", random_steps=512, k=1, gamma_neg=1))
+    with pytest.warns(UserWarning, match=r"will pay 0.*call bonus\.pretrain"):
+        BonusVecEnv(Sb3VecEnv(envs), bonus)
+    bonus.pretrain(exploration.random_play(envs, spec, 512, seed=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BonusVecEnv(Sb3VecEnv(envs), bonus)
 
 
 def test_a_bonus_is_told_once_how_many_columns_there_are():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -49,6 +50,39 @@ def test_sb3s_ppo_trains_on_it():
     before = [p.detach().clone() for p in model.policy.parameters()]
     model.learn(128)
     assert any((a != b).any() for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_wrapped_matches_are_viewed_too_with_the_statistics_and_masks_of_ours():
+    match = short("academy_empty_goal_close", 3)
+    wrapped = gym.wrappers.vector.RecordEpisodeStatistics(touchline.make_vec(match, 2), stats_key="recorded")
+    envs = Sb3VecEnv(wrapped)
+    envs.reset()
+    for _ in range(4):
+        _, _, dones, infos = envs.step(np.zeros(2, int))
+    assert dones.all()
+    assert [info["episode"]["l"] for info in infos] == [4, 4]
+    assert envs.get_attr("scenario") == [match, match]
+    assert np.array_equal(envs.env_method("action_masks", indices=1)[0], wrapped.unwrapped.action_masks()[1])
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        envs.get_attr("no_such_thing")
+
+
+def test_environments_of_others_need_keep_no_statistics():
+    envs = Sb3VecEnv(
+        gym.make_vec(
+            "CartPole-v1",
+            2,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP},
+        )
+    )
+    envs.reset()
+    for _ in range(30):  # always to one side: the pole falls
+        _, _, dones, infos = envs.step(np.ones(2, int))
+        if dones.any():
+            break
+    ended = infos[int(np.flatnonzero(dones)[0])]
+    assert "episode" not in ended and ended["terminal_observation"].shape == (4,)
 
 
 def test_several_controlled_players_are_refused():

@@ -22,6 +22,7 @@ from touchline.agents import sb3_learning  # noqa: E402
 from touchline.agents.sb3_bridge import ALGORITHMS, CONTRIB, Sb3VecEnv, algorithm, load_model  # noqa: E402
 from touchline.benchmarks.policies import load_policy, zip_of  # noqa: E402
 from touchline.envs.action_masks import action_masks  # noqa: E402
+from touchline.processes import alone  # noqa: E402
 from touchline.sb3_training import resume, train  # noqa: E402
 from touchline.train_config import TrainConfig  # noqa: E402
 
@@ -176,6 +177,25 @@ def test_a_resumed_run_counts_on_and_keeps_its_rows(tmp_path, name):
     assert (whole["env_steps"], whole["interrupted"], len(rows(first["run"]))) == (128, False, 2), "nothing to do"
 
 
+def test_a_run_cannot_be_made_shorter_than_it_is(tmp_path):
+    run = train(config(tmp_path), make_envs=corridors)["run"]
+    before = (run / "config.json").read_text()
+    with pytest.raises(ValueError, match="has made 64 steps already; expected more of them, got total_steps 64"):
+        resume(run, total_steps=64, make_envs=corridors)
+    assert (run / "config.json").read_text() == before
+
+
+def test_the_directory_is_claimed_before_anything_is_made(tmp_path):
+    def refuse(_config):
+        raise AssertionError("matches were made")
+
+    with alone(tmp_path / "PPO", "the training"), pytest.raises(ValueError, match="another process is at"):
+        train(config(tmp_path), make_envs=refuse)
+    with pytest.raises(FileNotFoundError):
+        resume(tmp_path / "wrong")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_zip_of_other_networks_is_refused(tmp_path):
     result = train(config(tmp_path), make_envs=corridors)
     path = result["run"] / "config.json"
@@ -186,14 +206,14 @@ def test_a_zip_of_other_networks_is_refused(tmp_path):
 
 
 def test_bonuses_are_paid_and_what_they_learned_is_resumed(tmp_path, monkeypatch):
-    settings = config(tmp_path, bonus=("rnd",), total_steps=512, bonus_config={"rnd": {"update_share": 1.0}})
+    settings = config(tmp_path, bonus=("rnd",), total_steps=1280, bonus_config={"rnd": {"update_share": 1.0}})
     first = train(settings, make_envs=corridors)
     assert float(rows(first["run"])[-1]["reward/rnd"]) > 0
     saved = torch.load(first["run"] / "bonuses.pt", weights_only=True)["bonuses"]["rnd"]["predictor"]
     bonuses, layer = [], sb3_training.BonusVecEnv
     monkeypatch.setattr(sb3_training, "BonusVecEnv", lambda view, bonus: layer(view, bonuses.append(bonus) or bonus))
     monkeypatch.setattr(sb3_learning, "learn", lambda *_arguments: None)
-    resume(first["run"], total_steps=1024, make_envs=corridors)
+    resume(first["run"], total_steps=2048, make_envs=corridors)
     torch.testing.assert_close(bonuses[0].predictor.state_dict(), saved)
 
 
@@ -204,6 +224,13 @@ def test_random_play_of_a_bonus_counts(tmp_path):
     assert 600 <= result["env_steps"] < 632, "512 of them before SB3's"
     learned = load_model(result["checkpoint"]).num_timesteps
     assert sb3_training.steps_before_learning(result["run"]) + learned == result["env_steps"]
+
+
+def test_a_training_that_random_play_would_use_up_is_refused(tmp_path):
+    offline = {"train": "offline", "random_steps": 512}
+    settings = config(tmp_path, bonus=("episodic_curiosity",), bonus_config={"episodic_curiosity": offline})
+    with pytest.raises(ValueError, match="random play takes 512 steps, and the whole training has 512"):
+        train(dataclasses.replace(settings, total_steps=512), make_envs=corridors)
 
 
 def test_a_checkpoint_is_written_on_the_way_and_a_stop_leaves_one(tmp_path, monkeypatch):

@@ -48,7 +48,8 @@ SOON = {"episodic_curiosity": {"train_every": 20, "buffer_steps": 64, "batch_siz
 
 
 @pytest.mark.parametrize("name", BONUSES)
-def test_a_bonus_pays_finite_numbers_for_every_transition_and_goes_on_where_it_was_saved(name, tmp_path):
+def test_a_bonus_pays_finite_numbers_for_every_transition_and_goes_on_where_it_was_saved(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(rnd, "SETTLED", 1)
     module = plugins.load("curiosity", name)
     config = module.Config(**SOON.get(name, {}))
     bonus, rollout = module.make(PITCH, config, seed=0, device="cpu"), football()
@@ -225,7 +226,8 @@ def test_the_oracle_pays_once_a_cell_an_episode_and_knows_where_it_was_across_ro
 
 
 @pytest.mark.parametrize("name", ["icm", "rnd"])
-def test_where_a_step_led_at_an_end_is_the_true_last_observation(name):
+def test_where_a_step_led_at_an_end_is_the_true_last_observation(name, monkeypatch):
+    monkeypatch.setattr(rnd, "SETTLED", 1)
     obs = on_pitch(np.random.default_rng(0).uniform(-1, 1, (4, 1, 2)))
     other = on_pitch([0.9, -0.9]).numpy()
     module = plugins.load("curiosity", name)
@@ -264,10 +266,11 @@ def test_rnd_is_divided_by_the_deviation_of_its_discounted_returns():
 
 
 def test_rnd_s_bonus_is_its_error_over_the_scale_of_cut_observations():
-    obs = on_pitch(np.random.default_rng(0).uniform(-1, 1, (9, 2, 2)))
+    steps = rnd.SETTLED // 2
+    obs = on_pitch(np.random.default_rng(0).uniform(-1, 1, (steps + 1, 2, 2)))
     bonus, rollout = rnd.make(PITCH), rollout_of(obs)
     reward, _ = paid(bonus, rollout)
-    raw = bonus.error(obs[1:].flatten(0, 1)).view(8, 2)
+    raw = bonus.error(obs[1:].flatten(0, 1)).view(steps, 2)
     assert bonus.scale.deviation != pytest.approx(1.0, rel=0.1)
     assert reward.numpy() == pytest.approx((raw / bonus.scale.deviation).numpy(), rel=1e-5)
     before = bonus.normaliser.state_dict()["mean"].clone()
@@ -275,6 +278,16 @@ def test_rnd_s_bonus_is_its_error_over_the_scale_of_cut_observations():
     assert not torch.equal(before, bonus.normaliser.state_dict()["mean"])
     far, farther = torch.full((1, 10), 1e4), torch.full((1, 10), 1e6)
     assert torch.equal(bonus.error(far), bonus.error(farther))
+
+
+def test_rnd_pays_nothing_before_its_scale_is_one_to_divide_by():
+    """The returns of the first steps hardly differ: divided by that, they would be the largest of a training."""
+    bonus, first = rnd.make(PITCH), np.random.default_rng(0).uniform(-1, 1, (3, 2, 2))
+    reward, carry = paid(bonus, rollout_of(on_pitch(first)))
+    assert not reward.any() and 0 < bonus.scale.count < rnd.SETTLED
+    later = on_pitch(np.random.default_rng(1).uniform(-1, 1, (rnd.SETTLED, 2, 2)))
+    reward, _ = paid(bonus, rollout_of(later), carry)
+    assert (reward > 0).all()
 
 
 def test_only_the_predictor_learns_and_the_stream_runs_on_through_ends():

@@ -125,6 +125,22 @@ def test_two_builds_at_once_are_one_after_the_other_and_the_second_finds_the_fir
     assert (tmp_path / "commands").read_text().split() == ["configuring", "compiling"]
 
 
+def test_the_source_package_is_checked_before_any_of_its_code_is_run(monkeypatch, tmp_path):
+    """Where pip has no sum to go by, it runs a source package's setup.py to ask for its name."""
+    seen = []
+
+    def pip(command, **options):
+        seen.append((command, Path(command[command.index("--requirement") + 1]).read_text()))
+        return subprocess.CompletedProcess(command, 1, "", "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM ...\n")
+
+    monkeypatch.setattr(build.subprocess, "run", pip)
+    with pytest.raises(build.EngineError, match=f"another one than that of sha256 {build.GFOOTBALL_SHA256}"):
+        build._download(tmp_path)
+    ((command, wanted),) = seen
+    assert "--require-hashes" in command
+    assert wanted.split() == [f"gfootball=={build.GFOOTBALL_VERSION}", f"--hash=sha256:{build.GFOOTBALL_SHA256}"]
+
+
 def test_cmakes_errors_are_told_with_their_reason():
     lines = [
         "-- looking\n",

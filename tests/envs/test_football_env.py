@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 
 import touchline  # noqa: F401, registers the ids
 from touchline import scenarios
-from touchline.envs import football_env
+from touchline.envs import football_env, rewards
 from touchline.envs.football_env import FootballEnv
 from touchline.envs.vector_env import FootballVectorEnv
 
@@ -194,6 +194,25 @@ def test_a_bad_action_is_refused_and_the_episode_goes_on(action, message):
 def test_a_bad_option_says_what_exists(options, message):
     with pytest.raises(ValueError, match=message):
         FootballEnv(DRILL, **options)
+
+
+def test_raw_observations_of_the_right_fit_their_space_where_the_teams_are_not_equally_many():
+    env = FootballEnv(DRILL, observation="raw", left=1, right=1)
+    observation, _ = env.reset(seed=0)
+    assert [len(seen["left_team"]) for seen in observation] == [4, 2]
+    assert env.observation_space.contains(observation)
+
+
+def test_a_single_class_is_a_reward_and_an_id_is_a_scenario():
+    env = FootballEnv(f"touchline/{DRILL}-v0", rewards=rewards.Scoring)
+    assert env.scenario == scenarios.load(DRILL)
+    env.reset(seed=0)
+    assert list(env.step(0)[-1]["reward_terms"].values()) == [0.0]
+
+
+def test_an_unknown_reset_option_is_refused():
+    with pytest.raises(ValueError, match="reset option"):
+        FootballEnv(DRILL).reset(options={"seed": 3})
 
 
 def test_a_wrong_scenario_says_what_exists():

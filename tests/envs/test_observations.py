@@ -233,6 +233,15 @@ def test_cells_count_where_ball_and_controlled_player_were_once_each():
     assert play(EpisodeStatistics(1), here)["ball_cells"] == 1
 
 
+def test_cells_are_the_first_agents_and_of_nobody_else_once_it_was_sent_off():
+    for num_left, mine, other in ((1, "left", "right"), (0, "right", "left")):
+        here, off = {f"{mine}_controlled": 0}, {f"{mine}_controlled": -1}
+        walk = {f"{other}_controlled": 0, f"{other}_position": np.full((11, 2), 0.3, np.float32)}
+        statistics = EpisodeStatistics(1, num_left)
+        assert play(statistics, here, walk)["player_cells"] == 1
+        assert play(statistics, off, walk)["player_cells"] == 1
+
+
 def test_every_cell_has_a_bit_of_its_own_and_a_snapshot_keeps_them():
     places = [((i + 0.5) / 6 - 1, (j + 0.5) / 8 * 0.84 - 0.42) for i in range(12) for j in range(8)]
     statistics = EpisodeStatistics(1)

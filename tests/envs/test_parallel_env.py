@@ -176,6 +176,11 @@ def test_who_was_sent_off_stays_and_may_only_idle():
     assert infos[agent]["action_mask"].tolist() == [1] + [0] * 18
     assert all(infos[name]["action_mask"].sum() > 9 for name in env.agents if name != agent)
 
+    alone = FootballEnv(scenario, left=11, control="fixed")
+    alone.set_state(envs.get_state()[match])
+    *_, info = alone.step(np.zeros(11, int))
+    assert np.flatnonzero(info["sent_off"]).tolist() == np.flatnonzero(info["were_off"]).tolist() == [player]
+
 
 def test_the_state_holds_what_it_says():
     env = touchline.parallel_env("5_vs_5", left=4, right=4)
@@ -209,6 +214,27 @@ def test_an_agent_without_an_action_is_named():
     env.reset(seed=0)
     with pytest.raises(ValueError, match="none of left_2, left_3"):
         env.step({"left_0": 0, "left_1": 0})
+
+
+def test_an_action_that_is_no_whole_number_is_refused_as_everywhere():
+    env = touchline.parallel_env(DRILL, left=2)
+    env.reset(seed=0)
+    with pytest.raises(TypeError, match="whole-number"):
+        env.step({"left_0": 1.5, "left_1": 0})
+    env.step({"left_0": 1, "left_1": 0})
+
+
+def test_the_snapshot_of_an_ended_match_has_no_agents():
+    env = touchline.parallel_env(DRILL, left=2)
+    env.reset(seed=0)
+    running = env.get_state()
+    while env.agents:
+        env.step(everyone(env, 0))
+    ended = env.get_state()
+    env.set_state(running)
+    assert env.agents == env.possible_agents
+    env.set_state(ended)
+    assert env.agents == [] and env.step({}) == ({}, {}, {}, {}, {})
 
 
 @pytest.mark.parametrize("kind", ["parallel", "aec"])

@@ -292,6 +292,113 @@ def test_a_snapshot_of_an_ended_match_waits_for_a_reset_too():
     other.step(np.zeros(2, int))
 
 
+def test_a_reset_of_some_lets_the_others_finish_the_step_under_way():
+    envs, twin = (touchline.make_vec(DRILL, 2, num_threads=2, copy=True) for _ in range(2))
+    envs.reset(seed=0), twin.reset(seed=0)
+    envs.step_async(np.full(2, 5))
+    ours = envs.reset(seed=[7, None], options={"reset_mask": np.array([True, False])})[0]
+    theirs = twin.step(np.full(2, 5))[0]
+    np.testing.assert_array_equal(ours[1], theirs[1])
+    assert envs.episodes_so_far()["l"].tolist() == [0, 1]
+    assert envs.simulator.seeds.tolist() == [7, 1]
+    np.testing.assert_array_equal(envs.step(np.full(2, 5))[0][1], twin.step(np.full(2, 5))[0][1])
+
+
+def test_a_step_that_could_not_begin_is_none_to_wait_for(monkeypatch):
+    envs = touchline.make_vec(DRILL, 1)
+    envs.reset(seed=0)
+
+    def refuse(actions):
+        raise RuntimeError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(envs.simulator, "step_async", refuse)
+        with pytest.raises(RuntimeError):
+            envs.step(np.zeros(1, int))
+    envs.step(np.zeros(1, int))
+
+
+class Memory:
+    """A term that remembers the last y of the ball, in a float."""
+
+    def __init__(self, num_envs, num_left, num_right):
+        self.last = np.zeros((num_envs, 1))
+        self.out = np.zeros((num_envs, num_left + num_right), np.float32)
+
+    def reset(self, rows):
+        self.last[rows] = 0.1
+
+    def __call__(self, simulator):
+        now = simulator.final_state.get("ball_position")[:, 1:2]
+        self.out[:] = now - self.last
+        self.last[:] = now
+        return self.out
+
+    def get_state(self, index):
+        return self.last[index]
+
+    def set_state(self, index, state):
+        self.last[index] = state
+
+
+class Other(Memory):
+    """Another term of the same size."""
+
+
+def test_a_term_gets_back_what_it_remembered_in_its_own_numbers():
+    envs, other = (touchline.make_vec(DRILL, 1, rewards=Memory, copy=True) for _ in range(2))
+    envs.reset(seed=0)
+    for action in (5, 3, 3, 9):
+        envs.step(np.array([action]))
+    other.set_state([bytearray(envs.get_state()[0])])
+    for action in (5, 12, 0):
+        ours, theirs = envs.step(np.array([action])), other.step(np.array([action]))
+        assert ours[1] == theirs[1] and abs(ours[1]).max() < 0.1
+
+
+def test_a_snapshot_of_other_rewards_or_observations_of_the_same_size_is_refused():
+    envs = touchline.make_vec(DRILL, 1, rewards=Memory)
+    envs.reset(seed=0)
+    other = touchline.make_vec(DRILL, 1, rewards=Other)
+    with pytest.raises(ValueError, match="these rewards and observations"):
+        other.set_state(envs.get_state())
+    with pytest.raises(ValueError, match="it is empty"):
+        envs.set_state([b""])
+
+
+def test_the_rewards_at_an_end_have_the_shape_of_all_rewards():
+    for left, shape in ((1, (2,)), (2, (2, 2))):
+        envs = touchline.make_vec(short(1), 2, left=left)
+        envs.reset(seed=0)
+        envs.step(np.zeros(shape, int))
+        *_, info = envs.step(np.zeros(shape, int))
+        assert info["final_info"]["reward"].shape == shape
+
+
+@pytest.mark.parametrize(
+    ("misuse", "error", "message"),
+    [
+        (lambda envs: envs.reset(options={"mask": 1}), ValueError, "no reset option mask; there is reset_mask"),
+        (lambda envs: envs.reset(seed="12"), TypeError, "expected a whole number as the seed, or 2 of them"),
+        (lambda envs: envs.reset(seed=[1.5, 2]), TypeError, "integer"),
+        (lambda envs: envs.simulator.frame(0), EngineError, "with engine_rendering"),
+        (lambda envs: touchline.make_vec(DRILL, 1, observation=object()), TypeError, "an observation's name"),
+        (
+            lambda envs: touchline.make_vec(DRILL, 1, workers="process", engine_rendering=True),
+            ValueError,
+            "wants workers='thread'",
+        ),
+        (lambda envs: dataclasses.replace(envs.scenario, ball_position=(0, 0, 1)), ValueError, r"expected \(x, y\)"),
+    ],
+)
+def test_a_mistake_says_what_was_expected(misuse, error, message):
+    envs = touchline.make_vec(DRILL, 2)
+    envs.reset(seed=0)
+    with pytest.raises(error, match=message):
+        misuse(envs)
+    envs.step(np.zeros(2, int))
+
+
 def test_a_forked_child_may_close_and_leave():
     envs = touchline.make_vec(DRILL, 4, num_threads=2)
     envs.reset(seed=0)

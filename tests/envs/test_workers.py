@@ -61,6 +61,44 @@ def test_an_answer_that_nobody_heard_is_not_taken_for_the_next_ones(isolated, mo
         ours, theirs = isolated.step(np.full(3, 5))[0], twin.step(np.full(3, 5))[0]
 
 
+def test_a_step_that_ctrl_c_cut_short_can_still_be_waited_for(isolated, monkeypatch):
+    twin = touchline.make_vec(DRILL, 3)
+    isolated.reset(seed=0), twin.reset(seed=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "poll", lambda self, timeout: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            isolated.step(np.full(3, 5))
+    for _ in range(2):
+        ours, theirs = isolated.step_wait(), twin.step(np.full(3, 5))
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        isolated.step_async(np.full(3, 5))
+    isolated.step_wait()
+
+
+def test_a_snapshot_asked_for_during_a_step_takes_no_answer_from_it(isolated):
+    isolated.reset(seed=0)
+    simulator, idle = isolated.simulator, np.zeros((3, 1), np.int32)
+    simulator.step_async(idle)
+    during = simulator.get_state(0)
+    simulator.step_wait()
+    assert during == simulator.get_state(0)
+    assert not simulator.lost.any()
+
+
+def test_a_snapshot_of_a_dead_workers_match_is_of_its_next_episode_and_the_next_step_tells(isolated, capfd):
+    isolated.reset(seed=0)
+    isolated.step(np.zeros(3, int))
+    isolated.simulator.crash(0)
+    snapshots = isolated.get_state()
+    twin = touchline.make_vec(DRILL, 3)
+    twin.set_state(snapshots)
+    assert twin.simulator.seeds[2] == 2 and twin.simulator.seeds[0] != 0
+    _, _, terminated, truncated, info = isolated.step(np.zeros(3, int))
+    assert info["lost"][0] and not info["lost"].all()
+    assert truncated[0] and not terminated.any()
+    assert "lost" not in isolated.step(np.zeros(3, int))[-1]
+
+
 def test_a_reset_of_a_dead_worker_keeps_the_seeds_that_were_asked_for(isolated, capfd):
     isolated.reset(seed=0)
     isolated.simulator.crash(2)

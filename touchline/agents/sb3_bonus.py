@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,10 @@ class BonusVecEnv(VecEnvWrapper):
         if unroll_length < 1:
             raise ValueError(f"expected unroll_length of at least 1, got {unroll_length}")
         if getattr(bonus, "random_steps", 0) and not getattr(bonus, "ready", True):
-            raise ValueError(
-                "the bonus has learned nothing, and learns from random play alone: call "
-                "bonus.pretrain(exploration.random_play(envs, spec, bonus.random_steps, seed=...)) first"
+            warnings.warn(
+                "the bonus will pay 0: it has learned nothing yet, and learns from random play alone; call "
+                "bonus.pretrain(exploration.random_play(envs, spec, bonus.random_steps, seed=...)) first",
+                stacklevel=2,
             )
         super().__init__(venv)
         space = venv.observation_space

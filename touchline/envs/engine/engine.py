@@ -281,6 +281,7 @@ class EngineSimulator:
 
     def frame(self, index: int = 0) -> np.ndarray:
         """[720, 1280, 3] uint8, match `index` rendered by the engine."""
+        self._check(index)
         if not self._options.render:
             raise EngineError("the engine was started without its renderer: make the environment with engine_rendering")
         width, height = FRAME_SIZE
