@@ -464,6 +464,12 @@ def test_a_bonus_without_a_batch_is_refused(bonus):
         config_of(plugins.load("curiosity", bonus).Config, {"batch_size": 0})
 
 
+@pytest.mark.parametrize("field", ["torch_threads", "num_actors"])
+def test_a_negative_number_of_threads_or_actors_is_refused(field):
+    with pytest.raises(ValueError, match=rf"expected {field} of at least [01], got -1"):
+        TrainConfig(**{field: -1})
+
+
 def test_a_discount_is_a_share(tmp_path):
     with pytest.raises(ValueError, match="gamma of count: expected 0 to 1, got 1.5"):
         train(config(tmp_path / "run", bonus=("count",), bonus_config={"count": {"gamma": 1.5}}), make_envs=toy)

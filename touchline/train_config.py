@@ -115,10 +115,14 @@ class TrainConfig:
             raise ValueError(f"expected a seed from 0 to {MAX_SEED - 1:,}, got {self.seed}")
         if self.total_steps < 1:
             raise ValueError(f"expected total_steps of at least 1, got {self.total_steps}")
+        if self.torch_threads is not None and self.torch_threads < 1:
+            raise ValueError(f"expected torch_threads of at least 1, got {self.torch_threads}")
         if self.actors not in ACTORS:
             raise ValueError(f"no {self.actors!r} in actors; there are {', '.join(ACTORS)}")
         number = self.num_actors or 0
-        if number < 0 or (number and self.num_envs is not None and self.num_envs % number):
+        if number < 0:
+            raise ValueError(f"expected num_actors of at least 0, got {number}")
+        if number and self.num_envs is not None and self.num_envs % number:
             raise ValueError(f"expected num_envs to be a multiple of num_actors, got {self.num_envs} and {number}")
         if self.opponent_config and not self.opponent:
             raise ValueError(

@@ -432,6 +432,7 @@ def test_every_side_sees_the_matches_in_its_own_observation():
         ({"right": 1}, "expected an opponent"),
         ({"opponent": "idle"}, "expected an opponent"),
         ({"replays": 1}, "expected replay_dir"),
+        ({"replays": -1}, "replays of at least 0"),
         ({"policy": "builtin_ai", "action_set": "default"}, "needs the action set 'v2'"),
         ({"policy": "nobody"}, "no policy 'nobody'; expected a run directory"),
     ],

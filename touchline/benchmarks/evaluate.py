@@ -275,6 +275,8 @@ def evaluate(
         played = played if isinstance(played, Scenario) else scenarios.load(played)
         if not played.sides_are_alike:
             raise ValueError(f"{played.name} is a drill, whose sides have different tasks: it is played from the left")
+    if replays < 0:
+        raise ValueError(f"expected replays of at least 0, got {replays}")
     if replays and replay_dir is None:
         raise ValueError("expected replay_dir, the folder for the replays")
     # The sides' scripts draw from different streams although their episodes share a seed.
