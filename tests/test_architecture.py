@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "touchline"
-VOCABULARY = {"types", "plugins", "returns", "networks", "rollout", "distributed", "processes"}
+VOCABULARY = {"types", "plugins", "returns", "networks", "rollout", "distributed", "processes", "files"}
 ALLOWED = {  # what a room may import besides itself and the vocabulary
     "types": set(),
     "plugins": set(),
     "distributed": set(),
     "processes": set(),
+    "files": set(),
     "returns": {"types"},
     "networks": {"types", "returns"},
     "rollout": {"types", "returns", "networks"},

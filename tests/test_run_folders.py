@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from touchline import run_folders, tracking
+from touchline import run_folders
 from touchline.run_folders import MAX_POINTS, MetricsFile, RunFolder, inside, markdown_tables, scan
 from touchline.tracking import CsvTracker
 
@@ -81,7 +81,7 @@ def test_a_new_column_never_leaves_the_file_without_its_rows(tmp_path, monkeypat
     def crash(source, target):
         raise OSError("no space left")
 
-    monkeypatch.setattr(tracking.os, "replace", crash)
+    monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(OSError, match="no space"):
         tracker(20, {"episode/return": 1.0})
     assert path.read_bytes() == before
