@@ -120,9 +120,7 @@ class TrainConfig:
         if self.actors not in ACTORS:
             raise ValueError(f"no {self.actors!r} in actors; there are {', '.join(ACTORS)}")
         number = self.num_actors or 0
-        if number < 0:
-            raise ValueError(f"expected num_actors of at least 0, got {number}")
-        if number and self.num_envs is not None and self.num_envs % number:
+        if number < 0 or (number and self.num_envs is not None and self.num_envs % number):
             raise ValueError(f"expected num_envs to be a multiple of num_actors, got {self.num_envs} and {number}")
         if self.opponent_config and not self.opponent:
             raise ValueError(
