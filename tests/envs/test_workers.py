@@ -97,6 +97,9 @@ def test_a_snapshot_of_a_dead_workers_match_is_of_its_next_episode_and_the_next_
     assert info["lost"][0] and not info["lost"].all()
     assert truncated[0] and not terminated.any()
     assert "lost" not in isolated.step(np.zeros(3, int))[-1]
+    isolated.simulator.crash(0)
+    isolated.set_state([*snapshots])
+    assert not isolated.step(np.zeros(3, int))[-1].get("lost", np.zeros(3, bool))[0], "it was loaded anew"
 
 
 def test_a_reset_of_a_dead_worker_keeps_the_seeds_that_were_asked_for(isolated, capfd):

@@ -31,7 +31,7 @@ def load(name: str | os.PathLike[str]) -> Scenario:
     returns one; or gfootball's `build_scenario(builder)`, taken as it is and without gfootball.
     """
     text = os.fspath(name)
-    if text.startswith("touchline/"):  # the id of its environment
+    if text.startswith("touchline/") and text.endswith("-v0"):  # the id of its environment
         text = text.removeprefix("touchline/").removesuffix("-v0")
     if text in names():
         return _scenario_of(plugins.load("scenarios", text), text)

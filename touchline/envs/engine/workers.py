@@ -150,6 +150,7 @@ class ProcessSimulator:
         """See `Simulator.set_state`."""
         if not self._ask(self._worker_of(index), "set_state", index, snapshot):
             raise WorkerError(f"{self.scenario.name}: the worker of match {index} died over a snapshot")
+        self._untold[index] = False  # the lost match is nobody's any more
 
     def crash(self, index: int = 0) -> None:
         """Causes a fatal error inside the engine of match `index`; the next step finds its worker dead."""
