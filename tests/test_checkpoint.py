@@ -155,11 +155,12 @@ def test_the_first_signal_asks_and_the_second_interrupts():
 
 
 def test_a_terminal_that_closes_asks_too_unless_that_is_ignored():
-    with stop_on_signals() as stop:
-        signal.raise_signal(signal.SIGHUP)
-        assert stop.is_set()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.is_set()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
         with stop_on_signals() as stop:
             signal.raise_signal(signal.SIGHUP)
             assert not stop.is_set()

@@ -70,6 +70,8 @@ def load(path: Path | str) -> dict[str, Any]:
             if damaged := archive.testzip():
                 raise ValueError(f"the check sum of {damaged} does not fit")
         contents = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:  # of a whole file
+        raise
     except Exception as error:  # there is no list of what a damaged file may raise
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} is damaged or not a checkpoint of touchline: {reason}") from error

@@ -90,6 +90,7 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         try:
             yield
         finally:
-            if is_new and [*folder.iterdir()] == [lock]:
-                lock.unlink()
-                folder.rmdir()
+            with contextlib.suppress(OSError):  # somebody else may be at it
+                if is_new and [*folder.iterdir()] == [lock]:
+                    lock.unlink()
+                    folder.rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from typing import Any
@@ -26,7 +27,9 @@ class Unheard:
     def _try(self, function: Any, *arguments: Any) -> None:
         try:
             function(*arguments)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
             with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())
@@ -40,4 +43,5 @@ def console(**options: Any) -> Any:
     """A rich console on the standard output that never ends the work it tells of."""
     from rich.console import Console
 
-    return Console(file=Unheard(sys.stdout), **options)
+    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # what a live bar stands before
+    return Console(file=Unheard(stream), **options)

@@ -45,6 +45,7 @@ def test_ctrl_c_which_reaches_workers_too_leaves_their_matches_to_be_saved(isola
     before = isolated.get_state()
     for process in multiprocessing.active_children():
         os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, signal.SIGHUP)
     assert isolated.get_state() == before
 
 

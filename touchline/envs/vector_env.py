@@ -213,10 +213,13 @@ class FootballVectorEnv(gym.vector.VectorEnv):
         nobody waited for is lost.
         """
         mask = self._reset_mask(options)
+        seeds = self._seeds(seed, mask)
+        lost = np.zeros(self.num_envs, bool)
         if self._stepping and not mask.all():
             self.step_wait()  # in which those that go on made a step too
-        seeds = self._seeds(seed, mask)
+            lost = self.simulator.lost & ~mask
         self.simulator.reset(None if mask.all() else mask, seeds)
+        self.simulator.lost |= lost
         self._stepping = False
         rows = np.flatnonzero(mask | self.simulator.lost)
         self._begin_episodes(rows)

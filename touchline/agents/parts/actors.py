@@ -321,7 +321,8 @@ def _send(asked: queue.SimpleQueue[tuple[int, bytes | None] | None], pipe: Any) 
 
 
 def _serve_process(pipe: Any, make: bytes, index: int, version: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the learner has an update to finish first
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C reaches us too; the learner has an update to finish first
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     try:
         actor, weights = pickle.loads(make)(index, version), None

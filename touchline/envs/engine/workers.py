@@ -270,7 +270,8 @@ def _serve(
     """A worker's life: builds its matches over its rows of the shared arrays, then obeys."""
     from touchline.envs.engine.engine import EngineSimulator
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; who steps us may want a last snapshot
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C reaches us too; who steps us may want a last snapshot
+        signal.signal(number, signal.SIG_IGN)
     memory = SharedMemory(memory_name)
     arrays = {name: view[part] for name, view in _views(memory, num_envs).items()}
     try:
