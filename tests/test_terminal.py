@@ -22,6 +22,14 @@ Path(sys.argv[1]).write_text("done")
 """
 
 
+def test_a_full_disk_is_no_closed_pipe():
+    command = [sys.executable, "-c", "from touchline.commands.console import say; say('results')"]
+    with open("/dev/full", "w") as full:
+        work = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert work.returncode != 0
+    assert "No space left" in work.stderr
+
+
 def test_a_closed_pipe_ends_no_work(tmp_path):
     done = tmp_path / "done"
     command = [sys.executable, "-c", SCRIPT, str(done)]

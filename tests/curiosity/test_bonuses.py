@@ -1,6 +1,7 @@
 """What every bonus must keep, and what each pays."""
 
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,8 @@ def test_rnd_pays_nothing_before_its_scale_is_one_to_divide_by():
     bonus, first = rnd.make(PITCH), np.random.default_rng(0).uniform(-1, 1, (3, 2, 2))
     reward, carry = paid(bonus, rollout_of(on_pitch(first)))
     assert not reward.any() and 0 < bonus.scale.count < rnd.SETTLED
+    replayed = types.SimpleNamespace(next_obs=on_pitch(first[0]))
+    assert not bonus.score(replayed)["rnd"].any()
     later = on_pitch(np.random.default_rng(1).uniform(-1, 1, (rnd.SETTLED, 2, 2)))
     reward, _ = paid(bonus, rollout_of(later), carry)
     assert (reward > 0).all()

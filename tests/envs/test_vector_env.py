@@ -304,6 +304,35 @@ def test_a_reset_of_some_lets_the_others_finish_the_step_under_way():
     np.testing.assert_array_equal(envs.step(np.full(2, 5))[0][1], twin.step(np.full(2, 5))[0][1])
 
 
+def test_a_match_lost_in_the_step_that_a_partial_reset_ends_is_told(monkeypatch):
+    envs = touchline.make_vec(DRILL, 3)
+    envs.reset(seed=0)
+    wait, reset = envs.simulator.step_wait, envs.simulator.reset
+
+    def lose():
+        wait()
+        envs.simulator.lost[:] = [True, False, True]
+
+    def forget(mask, seeds):
+        reset(mask, seeds)
+        envs.simulator.lost[:] = False
+
+    monkeypatch.setattr(envs.simulator, "step_wait", lose)
+    monkeypatch.setattr(envs.simulator, "reset", forget)
+    envs.step_async(np.zeros(3, int))
+    _, info = envs.reset(options={"reset_mask": np.array([True, False, False])})
+    assert info["lost"].tolist() == [False, False, True]
+
+
+def test_a_refused_seed_leaves_the_step_under_way_to_be_waited_for():
+    envs = touchline.make_vec(DRILL, 2)
+    envs.reset(seed=0)
+    envs.step_async(np.zeros(2, int))
+    with pytest.raises(TypeError):
+        envs.reset(seed=[1.5, None], options={"reset_mask": np.array([True, False])})
+    envs.step_wait()
+
+
 def test_a_step_that_could_not_begin_is_none_to_wait_for(monkeypatch):
     envs = touchline.make_vec(DRILL, 1)
     envs.reset(seed=0)

@@ -94,6 +94,7 @@ def test_a_snapshot_of_a_dead_workers_match_is_of_its_next_episode_and_the_next_
     twin = touchline.make_vec(DRILL, 3)
     twin.set_state(snapshots)
     assert twin.simulator.seeds[2] == 2 and twin.simulator.seeds[0] != 0
+    assert twin.episodes_so_far()["l"][[0, 2]].tolist() == [0, 1], "the old episode's statistics went with it"
     _, _, terminated, truncated, info = isolated.step(np.zeros(3, int))
     assert info["lost"][0] and not info["lost"].all()
     assert truncated[0] and not terminated.any()

@@ -103,12 +103,14 @@ class RandomNetworkDistillation:
         """The error [T, B] where each step led, over the running scale, which it moves first; 0 until that settles."""
         raw = self.error(rollout.next_obs().flatten(0, 1)).view(rollout.action.shape) * rollout.mask.cpu()
         carry = self.scale.follow(raw, carry)
-        settled = self.scale.count >= SETTLED
-        return {"rnd": raw / self.scale.deviation if settled else torch.zeros_like(raw)}, carry
+        return {"rnd": self._scaled(raw)}, carry
 
     def score(self, batch: Any) -> dict[str, Tensor]:
         """{"rnd": [K]}: what transitions of the replay would pay under today's predictor."""
-        return {"rnd": self.error(batch.next_obs) / self.scale.deviation}
+        return {"rnd": self._scaled(self.error(batch.next_obs))}
+
+    def _scaled(self, error: Tensor) -> Tensor:
+        return error / self.scale.deviation if self.scale.count >= SETTLED else torch.zeros_like(error)
 
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Moves the observations' statistics and trains the predictor on a share of the transitions."""

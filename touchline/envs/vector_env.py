@@ -385,11 +385,13 @@ class FootballVectorEnv(gym.vector.VectorEnv):
 
     def get_state(self) -> list[bytes]:
         """A snapshot of every match: engine, rewards, statistics and frame stack."""
-        return [self._get_state(index) for index in range(self.num_envs)]
-
-    def _get_state(self, index: int) -> bytes:
         self._check_at_rest()
-        parts = [self.simulator.get_state(index), self._settings()]
+        engines = [self.simulator.get_state(index) for index in range(self.num_envs)]
+        self._begin_episodes(np.flatnonzero(self.simulator.lost))  # which a worker found dead just now may have begun
+        return [self._with_the_rest(index, engine) for index, engine in enumerate(engines)]
+
+    def _with_the_rest(self, index: int, engine: bytes) -> bytes:
+        parts = [engine, self._settings()]
         parts += [term.get_state(index).tobytes() for term in self._terms.values()]
         parts.append(self._statistics.get_state(index).tobytes())
         if self._stack:

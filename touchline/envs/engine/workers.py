@@ -134,7 +134,7 @@ class ProcessSimulator:
             raise WorkerError(f"{self.scenario.name}: a new worker crashed while starting its first episode")
         for state, final in zip(self.state, self.final_state, strict=True):
             final[part] = state[part]
-        self._untold[part] = True
+        self.lost[part] = self._untold[part] = True
 
     def get_state(self, index: int) -> bytes:
         """See `Simulator.get_state`."""
@@ -150,7 +150,7 @@ class ProcessSimulator:
         """See `Simulator.set_state`."""
         if not self._ask(self._worker_of(index), "set_state", index, snapshot):
             raise WorkerError(f"{self.scenario.name}: the worker of match {index} died over a snapshot")
-        self._untold[index] = False  # the lost match is nobody's any more
+        self.lost[index] = self._untold[index] = False  # the lost match is nobody's any more
 
     def crash(self, index: int = 0) -> None:
         """Causes a fatal error inside the engine of match `index`; the next step finds its worker dead."""
